@@ -1,1 +1,7 @@
 //! The Kubernetes Gateway API as a library.
+
+pub mod api;
+pub mod backend;
+pub mod filter;
+pub mod matcher;
+pub mod resolve;

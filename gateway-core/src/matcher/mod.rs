@@ -1,0 +1,79 @@
+//! What a rule asks of a request, one dimension a file.
+//!
+//! In: the values of a route's `matches`, already checked. Out: predicates that look at a borrowed
+//! [`RequestHead`], and the [`Precedence`] of a match. Not here: the index that finds candidates
+//! quickly (`compile`) and the resources that the values come from (`api`).
+
+mod grpc_method;
+mod head;
+mod header;
+mod host;
+mod path;
+mod pattern;
+mod precedence;
+mod query_param;
+
+pub use grpc_method::{is_grpc_content_type, method_segment};
+pub use head::{RequestHead, Scheme};
+pub use header::HeaderPredicate;
+pub use host::HostPattern;
+pub use path::PathPattern;
+pub use pattern::{Pattern, PatternError, RegexLimits, ValuePattern};
+pub use precedence::{PathClass, Precedence};
+pub use query_param::QueryPredicate;
+
+use smallvec::SmallVec;
+
+/// One entry of a rule's `matches`: all of its predicates must hold.
+///
+/// An entry of a GRPCRoute is lowered to the same shape: service and method are an exact path,
+/// a service alone is a prefix, a method alone is [`RouteMatch::grpc_method`] under the prefix `/`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteMatch {
+    /// What the path must be. A match without a path has the prefix `/`.
+    pub path: PathPattern,
+    /// The method that the request must have; none: any. `HEAD` is not `GET`.
+    pub method: Option<http::Method>,
+    /// Header predicates, at most one for a name; all must hold.
+    pub headers: SmallVec<[HeaderPredicate; 2]>,
+    /// Query parameter predicates, at most one for a name; all must hold.
+    pub query_params: SmallVec<[QueryPredicate; 1]>,
+    /// The entry belongs to a GRPCRoute and sees requests of content type `application/grpc` only.
+    pub grpc: bool,
+    /// A gRPC method without a service: the second and last path segment must be this.
+    pub grpc_method: Option<Pattern>,
+}
+
+impl RouteMatch {
+    /// The match of a rule that names none: every path, every method.
+    #[must_use]
+    pub fn any() -> Self {
+        Self {
+            path: PathPattern::prefix("/"),
+            method: None,
+            headers: SmallVec::new(),
+            query_params: SmallVec::new(),
+            grpc: false,
+            grpc_method: None,
+        }
+    }
+
+    /// Whether everything but the path holds for `head`.
+    #[must_use]
+    pub fn predicates_hold(&self, head: &RequestHead<'_>) -> bool {
+        self.method.as_ref().is_none_or(|method| method == head.method)
+            && (!self.grpc || is_grpc_content_type(head.headers))
+            && self.grpc_method.as_ref().is_none_or(|pattern| {
+                method_segment(head.path)
+                    .is_some_and(|segment| pattern.is_match(segment.as_bytes()))
+            })
+            && self.headers.iter().all(|predicate| predicate.is_match(head.headers))
+            && self.query_params.iter().all(|predicate| predicate.is_match(head.query))
+    }
+
+    /// Whether the whole match holds for `head`.
+    #[must_use]
+    pub fn is_match(&self, head: &RequestHead<'_>) -> bool {
+        self.path.is_match(head.path) && self.predicates_hold(head)
+    }
+}
