@@ -1,1 +1,2 @@
 //! The Kubernetes Gateway API as a library.
+pub mod api;
