@@ -1,2 +1,3 @@
 //! The Kubernetes Gateway API as a library.
 pub mod api;
+pub mod diagnostic;
