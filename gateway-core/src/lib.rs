@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod backend;
+pub mod diagnostic;
 pub mod filter;
 pub mod matcher;
 pub mod resolve;

@@ -1,0 +1,446 @@
+//! What is wrong with a user's configuration, as data.
+//!
+//! In: a finding of `source`, `validate`, `resolve` or a lint. Out: [`Diagnostic`] with a stable [`Code`], the object
+//! and field it is about, and the place in a file if it came from one.
+//! Deliberately not here: showing source excerpts and colours; the program does that from [`Span`].
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use crate::api::ObjectKey;
+
+/// One mistake, or one remark.
+///
+/// `Display` gives one line: `shop.yaml:12:9: error[GW0007]: … (HTTPRoute default/shop spec.rules[0])`.
+///
+/// ```
+/// use gateway_core::api::{Kind, ObjectKey};
+/// use gateway_core::diagnostic::{Code, Diagnostic, FieldPath};
+///
+/// let diagnostic = Diagnostic::error(Code::InvalidDuration, "a duration needs a unit")
+///     .object(ObjectKey::new(Kind::HttpRoute, "default", "shop"))
+///     .field(FieldPath::from("spec.rules[0].timeouts.request"))
+///     .help("write 10s for ten seconds");
+/// assert_eq!(
+///     diagnostic.to_string(),
+///     "error[GW0110]: a duration needs a unit (HTTPRoute default/shop spec.rules[0].timeouts.request)",
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// Which rule is broken; stable across versions.
+    pub code: Code,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The object it is about; none if the text could not be read that far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectKey>,
+    /// The field of the object; empty for the object as a whole.
+    #[serde(skip_serializing_if = "FieldPath::is_root")]
+    pub field: FieldPath,
+    /// What was seen and what is wrong with it: one sentence in lower case, without full stop.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// Where it stands in a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+}
+
+impl Diagnostic {
+    /// A mistake: the API server would refuse the object, or the text cannot be read.
+    #[must_use]
+    pub fn error(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, message)
+    }
+
+    /// Something that is allowed but probably not what was meant.
+    #[must_use]
+    pub fn warning(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, message)
+    }
+
+    /// Something worth knowing.
+    #[must_use]
+    pub fn note(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Severity::Note, code, message)
+    }
+
+    fn new(severity: Severity, code: Code, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self {
+            code,
+            severity,
+            object: None,
+            field: FieldPath::root(),
+            message,
+            help: None,
+            span: None,
+        }
+    }
+
+    /// Says which object it is about.
+    #[must_use]
+    pub fn object(mut self, object: ObjectKey) -> Self {
+        self.object = Some(object);
+        self
+    }
+
+    /// Says which field it is about.
+    #[must_use]
+    pub fn field(mut self, field: FieldPath) -> Self {
+        self.field = field;
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Says where it stands in a file.
+    #[must_use]
+    pub fn span(mut self, span: Span) -> Self {
+        self.span = Some(span);
+        self
+    }
+
+    /// Whether it is an error.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(span) = &self.span {
+            write!(f, "{span}: ")?;
+        }
+        write!(f, "{}[{}]: {}", self.severity, self.code, self.message)?;
+        match (&self.object, self.field.is_root()) {
+            (Some(object), true) => write!(f, " ({object})"),
+            (Some(object), false) => write!(f, " ({object} {})", self.field),
+            (None, true) => Ok(()),
+            (None, false) => write!(f, " ({})", self.field),
+        }
+    }
+}
+
+/// How bad a finding is; the worst comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The API server would refuse the object, or the text cannot be read.
+    Error,
+    /// Allowed, but probably not what was meant.
+    Warning,
+    /// Worth knowing.
+    Note,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        })
+    }
+}
+
+// === Span ===
+
+/// A place in a source text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Span {
+    /// Name of the source, usually a file name.
+    pub source: Arc<str>,
+    /// Bytes of the text.
+    pub bytes: Range<usize>,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1, in characters.
+    pub column: usize,
+    /// Length in characters, up to the end of the first line.
+    pub length: usize,
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.source, self.line, self.column)
+    }
+}
+
+// === FieldPath ===
+
+/// The way to a field: `spec.rules[2].filters[0].type`, or `metadata.labels["example.com/team"]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct FieldPath(String);
+
+/// One step of a [`FieldPath`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segment<'a> {
+    /// A field of an object, or a key of a map.
+    Field(&'a str),
+    /// An item of a list, from 0.
+    Index(usize),
+}
+
+impl FieldPath {
+    /// The object itself.
+    #[must_use]
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// Whether it is the object itself.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The path as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path of a field, or of a key, below this one.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Self {
+        let mut path = self.clone();
+        path.push(Segment::Field(name));
+        path
+    }
+
+    /// The path of a list item below this one.
+    #[must_use]
+    pub fn index(&self, index: usize) -> Self {
+        let mut path = self.clone();
+        path.push(Segment::Index(index));
+        path
+    }
+
+    /// Goes one step down.
+    pub fn push(&mut self, segment: Segment<'_>) {
+        use fmt::Write;
+        let written = match segment {
+            Segment::Index(index) => write!(self.0, "[{index}]"),
+            Segment::Field(name) if !is_plain(name) => write!(self.0, "[\"{name}\"]"),
+            Segment::Field(name) if self.0.is_empty() => self.0.write_str(name),
+            Segment::Field(name) => write!(self.0, ".{name}"),
+        };
+        written.expect("writing to a String does not fail");
+    }
+
+    /// The steps from the object down.
+    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+        let mut rest = self.0.as_str();
+        std::iter::from_fn(move || {
+            let (segment, tail) = split_segment(rest)?;
+            rest = tail;
+            Some(segment)
+        })
+    }
+}
+
+impl From<&str> for FieldPath {
+    fn from(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+}
+
+impl From<String> for FieldPath {
+    fn from(path: String) -> Self {
+        Self(path)
+    }
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+fn split_segment(path: &str) -> Option<(Segment<'_>, &str)> {
+    if let Some(rest) = path.strip_prefix("[\"") {
+        let (key, tail) = rest.split_once("\"]")?;
+        return Some((Segment::Field(key), tail));
+    }
+    if let Some(rest) = path.strip_prefix('[') {
+        let (index, tail) = rest.split_once(']')?;
+        return Some((Segment::Index(index.parse().ok()?), tail));
+    }
+    let path = path.strip_prefix('.').unwrap_or(path);
+    let end = path.find(['.', '[']).unwrap_or(path.len());
+    (end > 0).then(|| (Segment::Field(&path[..end]), &path[end..]))
+}
+
+// === Code ===
+
+macro_rules! codes {
+    ($($(#[$meta:meta])* $name:ident = $code:literal, $title:literal;)+) => {
+        /// Which rule is broken. Codes are stable: one is never reused for another rule.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $name,)+
+        }
+
+        impl Code {
+            /// All codes, in ascending order.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The code as shown, such as `GW0007`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The rule in a few words.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+        }
+    };
+}
+
+// The one table of all codes. GW00 reading, GW01 single values, GW02 Gateways and listeners, GW03 routes,
+// GW04 policies and backends, from GW05 on: findings about several objects together.
+codes! {
+    Syntax = "GW0001", "the text is not valid YAML";
+    LimitExceeded = "GW0002", "the text is too large, too deep or expands too far";
+    NotAnObject = "GW0003", "the document is not a Kubernetes object";
+    UnknownKind = "GW0004", "the kind is not read by a gateway";
+    UnservedVersion = "GW0005", "the version of the kind is not served";
+    UnknownField = "GW0006", "the field does not exist";
+    WrongType = "GW0007", "the value has the wrong type";
+    DuplicateObject = "GW0008", "the object is defined twice";
+    DuplicateField = "GW0009", "the field is given twice";
+    MissingName = "GW0010", "the object has no name";
+    Required = "GW0101", "a required field is missing";
+    UnknownValue = "GW0102", "the value is not one of the known ones";
+    Length = "GW0103", "the text is too long";
+    ListLength = "GW0104", "the list is too long or too short";
+    OutOfRange = "GW0105", "the number is out of range";
+    InvalidHostname = "GW0106", "the hostname is not valid";
+    InvalidName = "GW0107", "the name is not valid";
+    InvalidHeaderName = "GW0108", "the header name is not valid";
+    InvalidHeaderValue = "GW0109", "the header value is not valid";
+    InvalidDuration = "GW0110", "the duration is not valid";
+    InvalidPath = "GW0111", "the path is not valid";
+    InvalidGroupKind = "GW0112", "the group or kind is not valid";
+    InvalidAddress = "GW0113", "the address is not valid";
+    InvalidUri = "GW0114", "the URI is not valid";
+    InvalidLabel = "GW0115", "the label or annotation is not valid";
+    DuplicateItem = "GW0116", "an item is in the list twice";
+    InvalidOrigin = "GW0117", "the origin is not valid";
+    InvalidDomainPrefix = "GW0118", "the value needs a domain as prefix";
+    InvalidBase64 = "GW0119", "the value is not base64";
+    ExperimentalField = "GW0120", "the field is not in the standard channel";
+    ListenerTlsForbidden = "GW0201", "the protocol of the listener takes no TLS settings";
+    ListenerTlsMode = "GW0202", "the TLS mode does not fit the protocol of the listener";
+    ListenerHostnameForbidden = "GW0203", "the protocol of the listener takes no hostname";
+    ListenersNotDistinct = "GW0204", "two listeners claim the same port, protocol and hostname";
+    ListenerCertificateMissing = "GW0205", "a listener that terminates TLS needs a certificate";
+    ParentRefsAmbiguous = "GW0301", "several references to one parent need a section name each";
+    ParentRefsDuplicate = "GW0302", "two references to the same part of a parent";
+    BackendPortMissing = "GW0303", "a reference to a Service needs a port";
+    FilterMember = "GW0304", "the type and the settings of a filter do not agree";
+    FilterRepeated = "GW0305", "the filter may only be used once";
+    RedirectWithRewrite = "GW0306", "redirect and rewrite exclude each other";
+    RedirectWithBackends = "GW0307", "a rule that redirects has no backends";
+    PrefixWithoutPrefixMatch = "GW0308", "replacing the prefix needs exactly one prefix match";
+    MirrorShareTwice = "GW0309", "the share to mirror is given twice";
+    FractionAboveOne = "GW0310", "the fraction is more than the whole";
+    WildcardNotAlone = "GW0311", "the wildcard stands for all and excludes other items";
+    PathModifierMember = "GW0312", "the type and the value of a path modifier do not agree";
+    TooManyMatches = "GW0313", "the route has too many matches";
+    TimeoutOrder = "GW0314", "the backend timeout is longer than the request timeout";
+    ExternalAuthMember = "GW0315", "the protocol and the settings of an authorization service do not agree";
+    SessionLifetime = "GW0316", "a permanent session cookie needs an absolute timeout";
+    SessionCookieConfig = "GW0317", "cookie settings are for sessions in cookies";
+    GrpcMethodEmpty = "GW0318", "a method match needs a service or a method";
+    TargetRefsAmbiguous = "GW0401", "several references to one target need a section name each";
+    TargetRefsDuplicate = "GW0402", "two references to the same target";
+    TrustAnchors = "GW0403", "exactly one source of CA certificates is needed";
+    SubjectAltNameMember = "GW0404", "the type and the value of a subject alternative name do not agree";
+    BackendTypeMember = "GW0405", "the type and the settings of a backend do not agree";
+    BackendClientCertificate = "GW0406", "the client certificate does not fit the TLS mode";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_in_order() {
+        for pair in Code::ALL.windows(2) {
+            assert!(pair[0].as_str() < pair[1].as_str(), "{} {}", pair[0], pair[1]);
+        }
+        assert!(
+            Code::ALL
+                .iter()
+                .all(|code| code.as_str().len() == 6 && code.as_str().starts_with("GW"))
+        );
+    }
+
+    #[track_caller]
+    fn check(path: &str, segments: &[Segment<'_>]) {
+        assert_eq!(FieldPath::from(path).segments().collect::<Vec<_>>(), segments);
+        let mut built = FieldPath::root();
+        segments.iter().for_each(|segment| built.push(*segment));
+        assert_eq!(built.as_str(), path);
+    }
+
+    #[test]
+    fn field_paths_split_into_what_they_were_built_from() {
+        use Segment::{Field, Index};
+        check("", &[]);
+        check("spec", &[Field("spec")]);
+        check(
+            "spec.rules[2].filters[0].type",
+            &[Field("spec"), Field("rules"), Index(2), Field("filters"), Index(0), Field("type")],
+        );
+        check(
+            "metadata.labels[\"example.com/team\"]",
+            &[Field("metadata"), Field("labels"), Field("example.com/team")],
+        );
+    }
+
+    #[test]
+    fn broken_paths_end_early() {
+        for path in ["a[x]", "a[", "a[\"b", "a..b", "a[1"] {
+            assert_eq!(
+                FieldPath::from(path).segments().collect::<Vec<_>>(),
+                [Segment::Field("a")],
+                "{path}"
+            );
+        }
+    }
+}
