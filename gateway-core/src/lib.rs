@@ -3,6 +3,7 @@
 pub mod api;
 pub mod backend;
 pub mod diagnostic;
+pub mod feature;
 pub mod filter;
 pub mod matcher;
 pub mod resolve;

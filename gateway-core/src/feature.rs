@@ -1,0 +1,161 @@
+//! The features of the Gateway API v1.6.1 by their upstream names: what is served, and what shows it.
+//!
+//! One table gives the README its support table and a GatewayClass its `supportedFeatures`.
+
+use std::fmt::Write as _;
+
+/// A feature as the conformance suite names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feature {
+    /// The upstream name.
+    pub name: &'static str,
+    /// Whether every implementation must have it.
+    pub level: Level,
+    /// How far it is served.
+    pub support: Support,
+    /// The folder under `testdata` whose goldens show it; empty as long as nothing does.
+    pub goldens: &'static str,
+}
+
+/// Whether a feature is obligatory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Part of every profile of its route kind.
+    Core,
+    /// Optional.
+    Extended,
+}
+
+/// How far a feature is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// Status and traffic, from files.
+    Served,
+    /// Status only; no traffic yet.
+    Status,
+    /// Needs a cluster.
+    Cluster,
+    /// Nothing yet.
+    Planned,
+}
+
+impl Support {
+    /// What a reader of the support table sees.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Served => "yes",
+            Self::Status => "status only",
+            Self::Cluster => "with the cluster adapter",
+            Self::Planned => "planned",
+        }
+    }
+}
+
+const fn core(name: &'static str, support: Support, goldens: &'static str) -> Feature {
+    Feature { name, level: Level::Core, support, goldens }
+}
+
+const fn extended(name: &'static str, support: Support, goldens: &'static str) -> Feature {
+    Feature { name, level: Level::Extended, support, goldens }
+}
+
+/// All features, sorted by name.
+pub const FEATURES: &[Feature] = {
+    use Support::{Cluster, Planned, Served, Status};
+    &[
+        core("BackendTLSPolicy", Status, "policy"),
+        extended("BackendTLSPolicySANValidation", Status, "policy"),
+        core("GRPCRoute", Served, "grpc"),
+        extended("GRPCRouteNamedRouteRule", Served, "grpc"),
+        core("Gateway", Served, "listener"),
+        extended("GatewayAddressEmpty", Served, "status"),
+        extended("GatewayBackendClientCertificate", Status, "tls"),
+        extended("GatewayFrontendClientCertificateValidation", Status, "tls"),
+        extended("GatewayFrontendClientCertificateValidationInsecureFallback", Status, "tls"),
+        extended("GatewayHTTPListenerIsolation", Served, "listener"),
+        extended("GatewayHTTPSListenerDetectMisdirectedRequests", Served, "tls"),
+        extended("GatewayInfrastructurePropagation", Cluster, ""),
+        extended("GatewayPort8080", Served, "listener"),
+        extended("GatewayStaticAddresses", Served, "status"),
+        core("HTTPRoute", Served, "match"),
+        extended("HTTPRoute303RedirectStatusCode", Served, "filter/redirect"),
+        extended("HTTPRoute307RedirectStatusCode", Served, "filter/redirect"),
+        extended("HTTPRoute308RedirectStatusCode", Served, "filter/redirect"),
+        extended("HTTPRouteBackendProtocolH2C", Served, "backend"),
+        extended("HTTPRouteBackendProtocolWebSocket", Served, "backend"),
+        extended("HTTPRouteBackendRequestHeaderModification", Served, "filter/header-modifier"),
+        extended("HTTPRouteBackendTimeout", Served, "timeout"),
+        extended("HTTPRouteCORS", Served, "filter/cors"),
+        extended("HTTPRouteDestinationPortMatching", Served, "attach"),
+        extended("HTTPRouteHostRewrite", Served, "filter/rewrite"),
+        extended("HTTPRouteMethodMatching", Served, "match"),
+        extended("HTTPRouteNamedRouteRule", Served, "match"),
+        extended("HTTPRouteParentRefPort", Served, "attach"),
+        extended("HTTPRoutePathRedirect", Served, "filter/redirect"),
+        extended("HTTPRoutePathRewrite", Served, "filter/rewrite"),
+        extended("HTTPRoutePortRedirect", Served, "filter/redirect"),
+        extended("HTTPRouteQueryParamMatching", Served, "match"),
+        extended("HTTPRouteRequestMirror", Served, "filter/mirror"),
+        extended("HTTPRouteRequestMultipleMirrors", Served, "filter/mirror"),
+        extended("HTTPRouteRequestPercentageMirror", Served, "filter/mirror"),
+        extended("HTTPRouteRequestTimeout", Served, "timeout"),
+        extended("HTTPRouteResponseHeaderModification", Served, "filter/header-modifier"),
+        extended("HTTPRouteRetry", Served, "retry"),
+        extended("HTTPRouteRetryBackendTimeout", Served, "retry"),
+        extended("HTTPRouteRetryConnectionError", Served, "retry"),
+        extended("HTTPRouteSchemeRedirect", Served, "filter/redirect"),
+        extended("ListenerSet", Served, "listenerset"),
+        core("Mesh", Planned, ""),
+        extended("MeshClusterIPMatching", Planned, ""),
+        extended("MeshConsumerRoute", Planned, ""),
+        extended("MeshHTTPRouteBackendRequestHeaderModification", Planned, ""),
+        extended("MeshHTTPRouteNamedRouteRule", Planned, ""),
+        extended("MeshHTTPRouteQueryParamMatching", Planned, ""),
+        extended("MeshHTTPRouteRedirectPath", Planned, ""),
+        extended("MeshHTTPRouteRedirectPort", Planned, ""),
+        extended("MeshHTTPRouteRewritePath", Planned, ""),
+        extended("MeshHTTPRouteSchemeRedirect", Planned, ""),
+        core("ReferenceGrant", Served, "grant"),
+        core("TCPRoute", Status, "l4"),
+        core("TLSRoute", Status, "l4"),
+        extended("TLSRouteModeMixed", Status, "l4"),
+        extended("TLSRouteModeTerminate", Status, "l4"),
+        core("UDPRoute", Status, "l4"),
+    ]
+};
+
+/// The support table of the README, in Markdown.
+#[must_use]
+pub fn support_table() -> String {
+    let mut table = String::from("| feature | level | supported | shown by |\n|---|---|---|---|\n");
+    for feature in FEATURES {
+        let level = match feature.level {
+            Level::Core => "core",
+            Level::Extended => "extended",
+        };
+        let shown = match feature.goldens {
+            "" => String::new(),
+            folder => format!("[testdata/{folder}](testdata/{folder})"),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            table,
+            "| {} | {level} | {} | {shown} |",
+            feature.name,
+            feature.support.as_str()
+        );
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FEATURES;
+
+    #[test]
+    fn the_table_is_sorted_and_fits_into_a_status() {
+        assert!(FEATURES.is_sorted_by(|a, b| a.name < b.name));
+        assert!(FEATURES.len() <= 64, "supportedFeatures holds 64");
+    }
+}
