@@ -4,6 +4,8 @@
 //! and field it is about, and the place in a file if it came from one.
 //! Deliberately not here: showing source excerpts and colours; the program does that from [`Span`].
 
+pub(crate) mod suggest;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -120,6 +122,8 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        let mut f = OneLine(f);
         if let Some(span) = &self.span {
             write!(f, "{span}: ")?;
         }
@@ -130,6 +134,23 @@ impl fmt::Display for Diagnostic {
             (None, true) => Ok(()),
             (None, false) => write!(f, " ({})", self.field),
         }
+    }
+}
+
+/// Escapes control characters, so that a name in a file can neither break the line nor drive a terminal.
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(char::is_control) {
+            match part.char_indices().next_back() {
+                Some((at, control)) if control.is_control() => {
+                    write!(self.0, "{}{}", &part[..at], control.escape_default())?;
+                }
+                _ => self.0.write_str(part)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -239,6 +260,11 @@ impl FieldPath {
             Segment::Field(name) => write!(self.0, ".{name}"),
         };
         written.expect("writing to a String does not fail");
+    }
+
+    /// Goes back up to where the text of the path had `length` bytes.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.0.truncate(length);
     }
 
     /// The steps from the object down.

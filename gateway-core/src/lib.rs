@@ -7,3 +7,5 @@ pub mod feature;
 pub mod filter;
 pub mod matcher;
 pub mod resolve;
+#[cfg(feature = "yaml")]
+pub mod source;
