@@ -176,8 +176,11 @@ impl<'a> Search<'a> {
             return None;
         }
         let mut best: Option<&Candidate> = None;
-        for boundary in boundaries {
-            for bucket in rare.regexes.find(boundary.hash).of(&rare.buckets) {
+        // A path such as `*` has no boundary at its start, which some expressions begin at.
+        let is_odd = !self.request.head.path.starts_with('/');
+        let start = is_odd.then(|| self.hasher.text(b""));
+        for hash in boundaries.iter().map(|boundary| boundary.hash).chain(start) {
+            for bucket in rare.regexes.find(hash).of(&rare.buckets) {
                 bucket.set.matching(self.request.head.path.as_bytes(), |place| {
                     let below = best.map_or(u32::MAX, |candidate| candidate.rank);
                     best = self.best(bucket.spans[place], below, |_, _| true).or(best);
