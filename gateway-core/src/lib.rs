@@ -2,6 +2,8 @@
 
 pub mod api;
 pub mod backend;
+pub mod compile;
+pub mod decide;
 pub mod diagnostic;
 pub mod feature;
 pub mod filter;

@@ -66,7 +66,7 @@ impl<'a> RequestHead<'a> {
     pub fn of(parts: &'a http::request::Parts) -> Self {
         let authority = match parts.uri.authority() {
             Some(authority) => authority.as_str(),
-            None => parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or(""),
+            None => parts.headers.get(HOST).and_then(text).unwrap_or(""),
         };
         Self {
             method: &parts.method,
@@ -85,11 +85,14 @@ impl<'a> RequestHead<'a> {
     }
 }
 
+fn text(value: &http::HeaderValue) -> Option<&str> {
+    std::str::from_utf8(value.as_bytes()).ok()
+}
+
+// PERF: bench `match`: most authorities have no port, which their last byte tells.
 fn strip_port(authority: &str) -> &str {
-    match authority.rfind([':', ']']) {
-        Some(at) if authority.as_bytes()[at] == b':' => &authority[..at],
-        _ => authority,
-    }
+    let digits = authority.bytes().rev().take_while(u8::is_ascii_digit).count();
+    authority[..authority.len() - digits].strip_suffix(':').unwrap_or(authority)
 }
 
 #[cfg(test)]
@@ -106,6 +109,9 @@ mod tests {
             ("[::1]:80", "[::1]"),
             ("", ""),
             (":80", ""),
+            ("10.0.0.1", "10.0.0.1"),
+            ("10.0.0.1:8080", "10.0.0.1"),
+            ("a.example:x", "a.example:x"),
         ] {
             assert_eq!(strip_port(authority), host, "{authority}");
         }

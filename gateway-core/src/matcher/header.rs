@@ -1,9 +1,9 @@
 //! A header field must have a value.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
-use super::ValuePattern;
+use super::{Pattern, ValuePattern};
 
 /// Holds if the request has the field and its value fits.
 ///
@@ -17,40 +17,36 @@ pub struct HeaderPredicate {
 }
 
 impl HeaderPredicate {
-    /// Whether the predicate holds for `headers`.
+    /// Whether the predicate holds for `headers`. Allocates only to run an expression over lines
+    /// that together are longer than 256 bytes.
     #[must_use]
     pub fn is_match(&self, headers: &HeaderMap) -> bool {
-        with_joined_value(headers, &self.name, |value| self.value.is_match(value)).unwrap_or(false)
+        let mut lines = headers.get_all(&self.name).iter();
+        let Some(first) = lines.next() else { return false };
+        if lines.next().is_none() {
+            return self.value.is_match(first.as_bytes());
+        }
+        let bytes = header_bytes(headers, &self.name);
+        match &self.value {
+            Pattern::Exact(value) => bytes.eq(value.bytes()),
+            regex @ Pattern::Regex(_) => {
+                let mut joined = SmallVec::<[u8; 256]>::new();
+                bytes.for_each(|byte| joined.push(byte));
+                regex.is_match(&joined)
+            }
+        }
     }
 }
 
-/// Calls `read` with the value of the field `name`, its lines joined by `,`; none if it is absent.
-///
-/// Up to 256 joined bytes need no allocation.
-pub(crate) fn with_joined_value<T>(
-    headers: &HeaderMap,
+/// The lines of the field `name`, joined by `,`.
+pub(crate) fn header_bytes<'h>(
+    headers: &'h HeaderMap,
     name: &HeaderName,
-    read: impl FnOnce(&[u8]) -> T,
-) -> Option<T> {
-    let mut lines = headers.get_all(name).iter();
-    let first = lines.next()?;
-    match lines.next() {
-        None => Some(read(first.as_bytes())),
-        Some(second) => Some(read(&join(first, second, lines))),
-    }
-}
-
-fn join<'a>(
-    first: &HeaderValue,
-    second: &'a HeaderValue,
-    rest: impl Iterator<Item = &'a HeaderValue>,
-) -> SmallVec<[u8; 256]> {
-    let mut joined = SmallVec::from_slice(first.as_bytes());
-    for line in std::iter::once(second).chain(rest) {
-        joined.push(b',');
-        joined.extend_from_slice(line.as_bytes());
-    }
-    joined
+) -> impl Iterator<Item = u8> + use<'h> {
+    let mut separator: Option<u8> = None;
+    headers.get_all(name).iter().flat_map(move |line| {
+        separator.replace(b',').into_iter().chain(line.as_bytes().iter().copied())
+    })
 }
 
 #[cfg(test)]
@@ -58,7 +54,7 @@ mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::HeaderPredicate;
-    use crate::matcher::Pattern;
+    use crate::matcher::{Pattern, RegexLimits};
 
     #[test]
     fn lines_of_one_field_are_joined() {
@@ -72,5 +68,9 @@ mod tests {
         headers.append(&name, HeaderValue::from_static("b"));
         assert!(predicate("a,b").is_match(&headers));
         assert!(!predicate("a").is_match(&headers));
+        assert!(!predicate("a,").is_match(&headers));
+        assert!(!predicate("a,b,").is_match(&headers));
+        let regex = Pattern::regex("a,[bc]", RegexLimits::default()).expect("valid");
+        assert!(HeaderPredicate { name, value: regex }.is_match(&headers));
     }
 }

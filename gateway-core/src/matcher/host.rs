@@ -6,7 +6,7 @@ use std::{cmp::Ordering, fmt};
 ///
 /// Always lower case. A wildcard covers one label or more on the left and never the apex:
 /// `*.example.com` covers `a.example.com` and `a.b.example.com`, not `example.com`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostPattern {
     /// Exactly this name.
     Exact(Box<str>),
@@ -17,7 +17,7 @@ pub enum HostPattern {
 }
 
 impl HostPattern {
-    /// Reads a hostname of the Gateway API: `a.example.com`, `*.example.com`, or empty for any.
+    /// Reads a hostname of the Gateway API: `a.example.com`, `*.example.com`, or empty or `*` for any.
     /// Whether the name is well formed was checked before (`api::Hostname`).
     ///
     /// ```
@@ -30,6 +30,7 @@ impl HostPattern {
     pub fn new(hostname: &str) -> Self {
         match hostname.strip_prefix('*') {
             _ if hostname.is_empty() => Self::Any,
+            Some("") => Self::Any,
             Some(suffix) => Self::Wildcard(suffix.to_ascii_lowercase().into()),
             None => Self::Exact(hostname.to_ascii_lowercase().into()),
         }

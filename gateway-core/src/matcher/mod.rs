@@ -16,13 +16,13 @@ mod query_param;
 pub use grpc_method::{is_grpc_content_type, method_segment};
 pub use head::{RequestHead, Scheme};
 pub use header::HeaderPredicate;
+pub(crate) use header::header_bytes;
 pub use host::HostPattern;
 pub use path::PathPattern;
-pub use pattern::{Pattern, PatternError, RegexLimits, ValuePattern};
+pub use pattern::{CompiledRegex, Pattern, PatternError, RegexLimits, ValuePattern};
 pub use precedence::{PathClass, Precedence};
 pub use query_param::QueryPredicate;
-
-use smallvec::SmallVec;
+pub(crate) use query_param::first_value;
 
 /// One entry of a rule's `matches`: all of its predicates must hold.
 ///
@@ -35,9 +35,9 @@ pub struct RouteMatch {
     /// The method that the request must have; none: any. `HEAD` is not `GET`.
     pub method: Option<http::Method>,
     /// Header predicates, at most one for a name; all must hold.
-    pub headers: SmallVec<[HeaderPredicate; 2]>,
+    pub headers: Vec<HeaderPredicate>,
     /// Query parameter predicates, at most one for a name; all must hold.
-    pub query_params: SmallVec<[QueryPredicate; 1]>,
+    pub query_params: Vec<QueryPredicate>,
     /// The entry belongs to a GRPCRoute and sees requests of content type `application/grpc` only.
     pub grpc: bool,
     /// A gRPC method without a service: the second and last path segment must be this.
@@ -51,8 +51,8 @@ impl RouteMatch {
         Self {
             path: PathPattern::prefix("/"),
             method: None,
-            headers: SmallVec::new(),
-            query_params: SmallVec::new(),
+            headers: Vec::new(),
+            query_params: Vec::new(),
             grpc: false,
             grpc_method: None,
         }

@@ -105,7 +105,7 @@ impl CompiledRegex {
             return Err(PatternError::TooLong { length, limit });
         }
         // Parsed alone first, so that an unbalanced group cannot close the anchoring group.
-        let syntax = syntax::Config::new().utf8(false).unicode(false).nest_limit(64);
+        let syntax = Self::syntax();
         syntax::parse_with(source, &syntax)
             .map_err(|error| PatternError::Syntax(error.to_string().into()))?;
         let config = Regex::config()
@@ -122,6 +122,11 @@ impl CompiledRegex {
                 None => PatternError::Syntax(error.to_string().into()),
             })?;
         Ok(Self { source: source.into(), regex })
+    }
+
+    /// How expressions are read: on bytes, without Unicode classes.
+    pub(crate) fn syntax() -> syntax::Config {
+        syntax::Config::new().utf8(false).unicode(false).nest_limit(64)
     }
 
     /// The expression as the user wrote it.

@@ -1,8 +1,8 @@
 //! A query parameter must have a value.
 
-use std::borrow::Cow;
+use smallvec::SmallVec;
 
-use super::ValuePattern;
+use super::{Pattern, ValuePattern};
 
 /// Holds if the query has the parameter and its first value fits.
 ///
@@ -16,49 +16,89 @@ pub struct QueryPredicate {
 }
 
 impl QueryPredicate {
-    /// Whether the predicate holds for a query as received, without its `?`.
+    /// Whether the predicate holds for a query as received, without its `?`. Allocates only to run
+    /// an expression over an escaped value of more than 256 bytes.
     #[must_use]
     pub fn is_match(&self, query: Option<&str>) -> bool {
-        query
-            .and_then(|query| first_value(query, &self.name))
-            .is_some_and(|value| self.value.is_match(&value))
+        let Some(value) = query.and_then(|query| first_value(query, &self.name)) else {
+            return false;
+        };
+        match (value.plain(), &self.value) {
+            (Some(plain), pattern) => pattern.is_match(plain),
+            (None, Pattern::Exact(exact)) => value.bytes().eq(exact.bytes()),
+            (None, regex @ Pattern::Regex(_)) => {
+                let mut decoded = SmallVec::<[u8; 256]>::new();
+                value.bytes().for_each(|byte| decoded.push(byte));
+                regex.is_match(&decoded)
+            }
+        }
     }
 }
 
-/// The decoded value of the first parameter called `name`. Allocates only for an escaped value.
+/// The value of a parameter as received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueryValue<'q>(&'q [u8]);
+
+impl<'q> QueryValue<'q> {
+    /// The decoded value, if it is the same as the received one.
+    pub(crate) fn plain(self) -> Option<&'q [u8]> {
+        is_plain(self.0).then_some(self.0)
+    }
+
+    /// The decoded value, byte for byte.
+    pub(crate) fn bytes(self) -> impl Iterator<Item = u8> + use<'q> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let (byte, tail) = rest.split_first()?;
+            rest = tail;
+            Some(match (byte, tail) {
+                (b'+', _) => b' ',
+                (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
+                    (Some(high), Some(low)) => {
+                        rest = after;
+                        high << 4 | low
+                    }
+                    _ => b'%',
+                },
+                _ => *byte,
+            })
+        })
+    }
+}
+
+/// The value of the first parameter called `name`.
 // SPEC: of a repeated parameter the first value counts.
-pub(crate) fn first_value<'q>(query: &'q str, name: &str) -> Option<Cow<'q, [u8]>> {
-    query.split('&').find_map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (key == name && is_plain(key) || *decode(key) == *name.as_bytes()).then(|| decode(value))
-    })
+pub(crate) fn first_value<'q>(query: &'q str, name: &str) -> Option<QueryValue<'q>> {
+    let mut rest = Some(query.as_bytes());
+    while let Some(query) = rest {
+        let pair = match memchr::memchr(b'&', query) {
+            Some(end) => {
+                rest = Some(&query[end + 1..]);
+                &query[..end]
+            }
+            None => {
+                rest = None;
+                query
+            }
+        };
+        let (key, value) = match memchr::memchr(b'=', pair) {
+            Some(end) => (&pair[..end], &pair[end + 1..]),
+            None => (pair, &[][..]),
+        };
+        let is_name = if is_plain(key) {
+            key == name.as_bytes()
+        } else {
+            QueryValue(key).bytes().eq(name.bytes())
+        };
+        if is_name {
+            return Some(QueryValue(value));
+        }
+    }
+    None
 }
 
-fn is_plain(text: &str) -> bool {
-    memchr::memchr2(b'%', b'+', text.as_bytes()).is_none()
-}
-
-fn decode(text: &str) -> Cow<'_, [u8]> {
-    if is_plain(text) {
-        return Cow::Borrowed(text.as_bytes());
-    }
-    let mut rest = text.as_bytes();
-    let mut decoded = Vec::with_capacity(rest.len());
-    while let [byte, tail @ ..] = rest {
-        rest = tail;
-        decoded.push(match (byte, tail) {
-            (b'+', _) => b' ',
-            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
-                    rest = after;
-                    high << 4 | low
-                }
-                _ => b'%',
-            },
-            _ => *byte,
-        });
-    }
-    Cow::Owned(decoded)
+fn is_plain(text: &[u8]) -> bool {
+    memchr::memchr2(b'%', b'+', text).is_none()
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -85,7 +125,7 @@ mod tests {
             ("a=b=c", Some("b=c")),
             ("aa=1", None),
         ] {
-            let got = first_value(query, "a");
+            let got = first_value(query, "a").map(|value| value.bytes().collect::<Vec<u8>>());
             assert_eq!(got.as_deref(), expect.map(str::as_bytes), "{query}");
         }
     }

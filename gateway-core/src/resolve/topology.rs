@@ -117,6 +117,14 @@ pub enum ListenerProtocol {
     Udp,
 }
 
+impl ListenerProtocol {
+    /// Whether listeners of one port are told apart by the host: all but TCP and UDP.
+    #[must_use]
+    pub fn has_hosts(&self) -> bool {
+        !matches!(self, Self::Tcp | Self::Udp)
+    }
+}
+
 /// TLS of a listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListenerTls {

@@ -1,0 +1,390 @@
+//! The routes of one host, indexed by path.
+//!
+//! In: routes by seniority, with the host that they are attached to. Out: the best match of a
+//! request among them. Not here: which host it is (`host_index`) and what happens when nothing
+//! matches here.
+//!
+//! Exact paths and prefixes are found by hash, prefixes from the longest to the shortest; regular
+//! expressions through the literal segments that they start with. The cost of a look-up depends on
+//! the request and on the matches that share its very path, not on how many others there are.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    candidate::{Candidate, Place, Request},
+    hasher::{Boundaries, Hasher, Reach, indexed_prefix},
+    literal::LiteralStart,
+    regex_set::RegexSet,
+    selector::{FEW, Selector, ValueKey},
+    span_index::{Span, SpanIndex},
+};
+use crate::{
+    matcher::{CompiledRegex, PathPattern, Pattern, Precedence, RouteMatch},
+    resolve::topology::Route,
+};
+
+/// The routes that are attached to one host of one listener. Immutable.
+#[derive(Debug)]
+pub(super) struct HostTable {
+    /// Every route once, the senior first.
+    pub(super) routes: Box<[Arc<Route>]>,
+    /// All matches; those of one path or bucket stand together, by rank.
+    candidates: Box<[Candidate]>,
+    prefixes: SpanIndex,
+    reach: Reach,
+    needs_grpc: bool,
+    /// What tables of nothing but prefixes do not have.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    exact: SpanIndex,
+    /// Spans of `buckets`.
+    regexes: SpanIndex,
+    buckets: Box<[Bucket]>,
+    selectors: Box<[Selector]>,
+    /// The best rule without matches, which is one of a layer 4 route.
+    stream: Option<Candidate>,
+}
+
+/// Regular expressions that start with the same segments.
+#[derive(Debug)]
+struct Bucket {
+    set: RegexSet,
+    /// The matches of each expression.
+    spans: Box<[Span]>,
+}
+
+/// A span of candidates, unless this bit marks a place in the list of selectors.
+const SELECTOR: u32 = 1 << 31;
+/// More selectors in a row than this are not made.
+const MAX_SELECTORS: usize = 4;
+
+impl HostTable {
+    /// The best match of the request.
+    pub(super) fn find(&self, hasher: Hasher, request: &Request<'_>) -> Option<Candidate> {
+        let path = request.head.path.as_bytes();
+        let mut boundaries = Boundaries::new();
+        let whole = hasher.walk(path, self.reach, &mut boundaries);
+        let search = Search { table: self, hasher, request };
+        if let Some(rare) = &self.rare {
+            let exact = whole.map_or(Span::EMPTY, |hash| rare.exact.find(hash));
+            let exact = search.best(exact, u32::MAX, Search::path_holds);
+            if exact.is_some() {
+                return exact.copied();
+            }
+            let regex = search.best_regex(rare, &boundaries);
+            if regex.is_some() {
+                return regex.copied();
+            }
+        }
+        boundaries.iter().rev().find_map(|boundary| {
+            let span = self.prefixes.find(boundary.hash);
+            search.best(span, u32::MAX, Search::path_holds).copied()
+        })
+    }
+
+    /// The rule that serves a connection: of the senior route, the first.
+    pub(super) fn stream(&self) -> Option<Candidate> {
+        self.rare.as_ref()?.stream
+    }
+
+    pub(super) fn needs_grpc(&self) -> bool {
+        self.needs_grpc
+    }
+
+    /// Every match, the best first.
+    pub(super) fn ranked(&self) -> Vec<Candidate> {
+        let mut candidates = self.candidates.to_vec();
+        candidates.sort_unstable_by_key(|candidate| candidate.rank);
+        candidates
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.candidates.len()
+    }
+
+    /// Bytes on the heap, without routes and compiled expressions.
+    pub(super) fn bytes(&self) -> usize {
+        let rare = self.rare.as_ref().map_or(0, |rare| {
+            size_of::<Rare>()
+                + rare.exact.bytes()
+                + rare.regexes.bytes()
+                + rare.buckets.iter().map(Bucket::bytes).sum::<usize>()
+                + rare.selectors.iter().map(Selector::bytes).sum::<usize>()
+                + size_of_val(&*rare.selectors)
+        });
+        size_of_val(&*self.routes)
+            + size_of_val(&*self.candidates)
+            + self.prefixes.bytes()
+            + rare
+            + size_of::<Self>()
+    }
+}
+
+impl Bucket {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.set.bytes() + size_of_val(&*self.spans)
+    }
+}
+
+/// One request at one table.
+#[derive(Clone, Copy)]
+struct Search<'a> {
+    table: &'a HostTable,
+    hasher: Hasher,
+    request: &'a Request<'a>,
+}
+
+impl<'a> Search<'a> {
+    /// The first candidate of `span` with a rank below `below` that fits.
+    fn best(
+        &self,
+        span: Span,
+        below: u32,
+        path_holds: impl Fn(&Self, &Candidate) -> bool + Copy,
+    ) -> Option<&'a Candidate> {
+        if span.length == SELECTOR {
+            return self.select(span, below, path_holds);
+        }
+        span.of(&self.table.candidates).iter().take_while(|candidate| candidate.rank < below).find(
+            |candidate| {
+                candidate.may_fit(self.request)
+                    && candidate.predicates_hold(&self.table.routes, self.request)
+                    && path_holds(self, candidate)
+            },
+        )
+    }
+
+    #[inline(never)]
+    fn select(
+        &self,
+        span: Span,
+        below: u32,
+        path_holds: impl Fn(&Self, &Candidate) -> bool + Copy,
+    ) -> Option<&'a Candidate> {
+        let selector = self.table.rare.as_ref()?.selectors.get(span.start as usize)?;
+        let named = selector.find(self.hasher, self.request.head);
+        let named = self.best(named, below, path_holds);
+        let below = named.map_or(below, |candidate| candidate.rank);
+        self.best(selector.rest, below, path_holds).or(named)
+    }
+
+    fn best_regex(&self, rare: &'a Rare, boundaries: &Boundaries) -> Option<&'a Candidate> {
+        if rare.regexes.is_empty() {
+            return None;
+        }
+        let mut best: Option<&Candidate> = None;
+        // A path such as `*` has no boundary at its start, which some expressions begin at.
+        let is_odd = !self.request.head.path.starts_with('/');
+        let start = is_odd.then(|| self.hasher.text(b""));
+        for hash in boundaries.iter().map(|boundary| boundary.hash).chain(start) {
+            for bucket in rare.regexes.find(hash).of(&rare.buckets) {
+                bucket.set.matching(self.request.head.path.as_bytes(), |place| {
+                    let below = best.map_or(u32::MAX, |candidate| candidate.rank);
+                    best = self.best(bucket.spans[place], below, |_, _| true).or(best);
+                });
+            }
+        }
+        best
+    }
+
+    /// Compares the path itself: equal hashes are no proof.
+    fn path_holds(&self, candidate: &Candidate) -> bool {
+        candidate.entry(&self.table.routes).path.is_match(self.request.head.path)
+    }
+}
+
+// === building ===
+
+/// A match on its way into the table.
+#[derive(Clone, Copy)]
+struct Flat<'r> {
+    rank: u32,
+    place: Place,
+    entry: &'r RouteMatch,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Exact,
+    Prefix,
+    Regex,
+}
+
+struct Builder {
+    hasher: Hasher,
+    candidates: Vec<Candidate>,
+    selectors: Vec<Selector>,
+}
+
+impl HostTable {
+    /// `routes`: each once, the senior first.
+    pub(super) fn new(hasher: Hasher, routes: Vec<Arc<Route>>) -> Self {
+        let mut parts: BTreeMap<Part, Vec<(u64, Flat<'_>)>> = BTreeMap::new();
+        let mut reach = Reach::default();
+        for flat in ranked(&routes) {
+            let (part, hash) = locate(hasher, &flat.entry.path, &mut reach);
+            parts.entry(part).or_default().push((hash, flat));
+        }
+        let mut builder = Builder { hasher, candidates: Vec::new(), selectors: Vec::new() };
+        let mut part = |part| parts.remove(&part).unwrap_or_default();
+        let exact = builder.spans(part(Part::Exact));
+        let prefixes = builder.spans(part(Part::Prefix));
+        let (regexes, buckets) = builder.buckets(part(Part::Regex));
+        let stream = stream(&routes);
+        let is_rare = !exact.is_empty()
+            || !buckets.is_empty()
+            || !builder.selectors.is_empty()
+            || stream.is_some();
+        let rare = is_rare.then(|| {
+            Box::new(Rare {
+                exact: SpanIndex::new(&exact),
+                regexes: SpanIndex::new(&regexes),
+                buckets: buckets.into(),
+                selectors: builder.selectors.into(),
+                stream,
+            })
+        });
+        let needs_grpc = builder.candidates.iter().any(|candidate| candidate.entry(&routes).grpc);
+        Self {
+            prefixes: SpanIndex::new(&prefixes),
+            candidates: builder.candidates.into(),
+            reach,
+            needs_grpc,
+            rare,
+            routes: routes.into(),
+        }
+    }
+}
+
+/// All matches of `routes` in the order of the specification.
+fn ranked(routes: &[Arc<Route>]) -> Vec<Flat<'_>> {
+    let mut entries: Vec<(Precedence, Place, &RouteMatch)> = places(routes).collect();
+    // SPEC: after the precedence come the route's age and name, which are the order of `routes`,
+    // then the place of the rule and of the match.
+    entries.sort_unstable_by_key(|(precedence, place, _)| (*precedence, *place));
+    let ranks = 0..;
+    ranks.zip(entries).map(|(rank, (_, place, entry))| Flat { rank, place, entry }).collect()
+}
+
+fn places(routes: &[Arc<Route>]) -> impl Iterator<Item = (Precedence, Place, &RouteMatch)> {
+    // The API permits 16 rules of 64 matches; what a place cannot hold is left out.
+    (0..=u32::MAX).zip(routes).flat_map(|(route, object)| {
+        (0..=u16::MAX).zip(&object.rules).flat_map(move |(rule, object)| {
+            (0..=u16::MAX).zip(&object.matches).map(move |(entry, object)| {
+                (Precedence::of(object), Place { route, rule, entry }, object)
+            })
+        })
+    })
+}
+
+/// Where a path is listed. Widens `reach` so that requests are read that far.
+fn locate(hasher: Hasher, path: &PathPattern, reach: &mut Reach) -> (Part, u64) {
+    let (part, key) = match path {
+        PathPattern::Exact(path) => {
+            reach.exact_length = reach.exact_length.max(path.len() + 1);
+            return (Part::Exact, hasher.text(path.as_bytes()));
+        }
+        PathPattern::Prefix(path) => (Part::Prefix, path.to_string()),
+        PathPattern::Regex(pattern) => {
+            (Part::Regex, LiteralStart::of(pattern.source()).segments().to_owned())
+        }
+    };
+    let (key, depth) = indexed_prefix(&key);
+    reach.depths |= 1 << depth;
+    reach.prefix_length = reach.prefix_length.max(key.len());
+    (part, hasher.text(key.as_bytes()))
+}
+
+fn stream(routes: &[Arc<Route>]) -> Option<Candidate> {
+    let route = routes
+        .iter()
+        .position(|route| route.rules.first().is_some_and(|rule| rule.matches.is_empty()))?;
+    let place = Place { route: u32::try_from(route).ok()?, rule: 0, entry: 0 };
+    Some(Candidate::new(0, place, &RouteMatch::any()))
+}
+
+/// The runs of equal keys in a list that is sorted by them.
+fn runs<'l, T, K: Eq>(list: &'l [T], key: impl Fn(&T) -> K) -> impl Iterator<Item = &'l [T]> {
+    list.chunk_by(move |a, b| key(a) == key(b))
+}
+
+impl Builder {
+    /// Lists the matches of one part by hash.
+    fn spans(&mut self, mut entries: Vec<(u64, Flat<'_>)>) -> Vec<(u64, Span)> {
+        entries.sort_unstable_by_key(|(hash, flat)| (*hash, flat.rank));
+        runs(&entries, |(hash, _)| *hash)
+            .map(|run| {
+                let flats: Vec<Flat<'_>> = run.iter().map(|(_, flat)| *flat).collect();
+                (run[0].0, self.span(&flats, &mut Vec::new()))
+            })
+            .collect()
+    }
+
+    fn buckets(&mut self, mut entries: Vec<(u64, Flat<'_>)>) -> (Vec<(u64, Span)>, Vec<Bucket>) {
+        entries.sort_unstable_by_key(|(hash, flat)| (*hash, source(flat.entry), flat.rank));
+        let mut buckets = Vec::new();
+        let mut spans = Vec::new();
+        for bucket in runs(&entries, |(hash, _)| *hash) {
+            let (mut expressions, mut groups) = (Vec::new(), Vec::new());
+            for group in bucket.chunk_by(|(_, a), (_, b)| a.entry.path == b.entry.path) {
+                let flats: Vec<Flat<'_>> = group.iter().map(|(_, flat)| *flat).collect();
+                expressions.extend(path_regex(flats[0].entry).cloned());
+                groups.push(self.span(&flats, &mut Vec::new()));
+            }
+            spans.push((bucket[0].0, Span { start: count(&buckets), length: 1 }));
+            buckets.push(Bucket { set: RegexSet::new(&expressions), spans: groups.into() });
+        }
+        (spans, buckets)
+    }
+
+    /// Lists matches of one path, sorted by rank: as they are, or behind a selector.
+    fn span(&mut self, flats: &[Flat<'_>], used: &mut Vec<ValueKey>) -> Span {
+        if flats.len() > FEW && used.len() < MAX_SELECTORS {
+            let entries = flats.iter().map(|flat| flat.entry);
+            if let Some(key) = ValueKey::best(entries, used) {
+                used.push(key.clone());
+                let span = self.selector(flats, key, used);
+                used.pop();
+                return span;
+            }
+        }
+        let start = count(&self.candidates);
+        let candidates = flats.iter().map(|flat| Candidate::new(flat.rank, flat.place, flat.entry));
+        self.candidates.extend(candidates);
+        Span { start, length: count(flats) }
+    }
+
+    fn selector(&mut self, flats: &[Flat<'_>], key: ValueKey, used: &mut Vec<ValueKey>) -> Span {
+        let mut by_value: BTreeMap<Option<u64>, Vec<Flat<'_>>> = BTreeMap::new();
+        for flat in flats {
+            by_value.entry(key.hash_in(self.hasher, flat.entry)).or_default().push(*flat);
+        }
+        let rest = by_value.remove(&None).unwrap_or_default();
+        let rest = self.span(&rest, used);
+        let values: Vec<(u64, Span)> = by_value
+            .into_iter()
+            .filter_map(|(hash, flats)| Some((hash?, self.span(&flats, used))))
+            .collect();
+        let start = count(&self.selectors);
+        self.selectors.push(Selector::new(key, &values, rest));
+        Span { start, length: SELECTOR }
+    }
+}
+
+fn path_regex(entry: &RouteMatch) -> Option<&Arc<CompiledRegex>> {
+    match &entry.path {
+        PathPattern::Regex(Pattern::Regex(regex)) => Some(regex),
+        _ => None,
+    }
+}
+
+fn source(entry: &RouteMatch) -> Option<&str> {
+    path_regex(entry).map(|regex| regex.source())
+}
+
+fn count<T>(list: &[T]) -> u32 {
+    u32::try_from(list.len()).expect("four billion matches do not fit into memory")
+}
