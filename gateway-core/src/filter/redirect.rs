@@ -86,7 +86,7 @@ mod tests {
     use super::Redirect;
     use crate::{
         filter::{PathModifier, RequestFacts},
-        matcher::Scheme::{self, Http, Https},
+        matcher::Scheme::{Http, Https},
     };
 
     fn get(uri: &str, host: &str) -> request::Parts {
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn ports_and_schemes() {
-        let rows: [((u16, Scheme), Option<Scheme>, Option<u16>, &str); 15] = [
+        let rows = [
             ((80, Http), None, None, "http://example.org/x"),
             ((80, Http), None, Some(80), "http://example.org/x"),
             ((80, Http), None, Some(8080), "http://example.org:8080/x"),
