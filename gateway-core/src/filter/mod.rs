@@ -84,7 +84,7 @@ pub enum FilterCause {
     Redirect,
     /// A CORS preflight.
     CorsPreflight,
-    /// [`Filter::Invalid`].
+    /// [`Filter::Invalid`], or a rewrite that leaves no valid request.
     InvalidFilter,
     /// A filter of the embedding application.
     Custom,
@@ -104,7 +104,11 @@ impl Filter {
     pub fn apply_request(&self, head: &mut request::Parts, facts: &RequestFacts) -> Flow<'_> {
         match self {
             Self::RequestHeaderModifier(modifier) => modifier.apply_to_request(&mut head.headers),
-            Self::UrlRewrite(rewrite) => rewrite.apply(head, facts),
+            Self::UrlRewrite(rewrite) => {
+                if rewrite.apply(head, facts).is_err() {
+                    return refuse();
+                }
+            }
             Self::RequestRedirect(redirect) => {
                 return Flow::Respond(
                     Box::new(redirect.answer(head, facts)),
@@ -123,11 +127,7 @@ impl Filter {
                     return Flow::Respond(Box::new(answer), FilterCause::Custom);
                 }
             }
-            Self::Invalid => {
-                let mut answer = Response::new(());
-                *answer.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-                return Flow::Respond(Box::new(answer), FilterCause::InvalidFilter);
-            }
+            Self::Invalid => return refuse(),
             Self::ResponseHeaderModifier(_) => {}
         }
         Flow::Continue
@@ -137,7 +137,7 @@ impl Filter {
     /// client sent it.
     pub fn apply_response(&self, head: &mut response::Parts, origin: Option<&http::HeaderValue>) {
         match self {
-            Self::ResponseHeaderModifier(modifier) => modifier.apply(&mut head.headers),
+            Self::ResponseHeaderModifier(modifier) => modifier.apply_to_response(&mut head.headers),
             Self::Cors(cors) => cors.decorate(&mut head.headers, origin),
             Self::Custom(filter) => filter.response(head),
             _ => {}
@@ -149,4 +149,10 @@ impl Filter {
     pub fn changes_response(&self) -> bool {
         matches!(self, Self::ResponseHeaderModifier(_) | Self::Cors(_) | Self::Custom(_))
     }
+}
+
+fn refuse<'f>() -> Flow<'f> {
+    let mut answer = Response::new(());
+    *answer.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+    Flow::Respond(Box::new(answer), FilterCause::InvalidFilter)
 }
