@@ -7,3 +7,4 @@
 //! Not here: anything that ships.
 
 pub mod corpus;
+pub mod reference;

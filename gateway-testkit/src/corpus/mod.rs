@@ -15,7 +15,7 @@ mod status;
 pub use case::{Case, CorpusError, load, load_case, testdata};
 pub use compare::Difference;
 pub use outcome::{
-    Conditions, Decision, Forward, ListenerOutcome, ObjectOutcome, Outcome, Respond,
+    Address, Conditions, Decision, Forward, ListenerOutcome, ObjectOutcome, Outcome, Respond,
     changed_headers, header_lines,
 };
 pub use request::Request;

@@ -29,9 +29,9 @@ pub struct ObjectOutcome {
     /// How many ListenerSets are attached to the Gateway; none: not looked at.
     #[serde(default)]
     pub attached_listener_sets: Option<u64>,
-    /// Addresses of the Gateway as `Type value`; none: not looked at.
+    /// Addresses of the Gateway; none: not looked at.
     #[serde(default)]
-    pub addresses: Option<Vec<String>>,
+    pub addresses: Option<Vec<Address>>,
     /// Listeners in order, for Gateways and ListenerSets.
     #[serde(default, deserialize_with = "list_of_single_entries")]
     pub listeners: Vec<(String, ListenerOutcome)>,
@@ -44,6 +44,17 @@ pub struct ObjectOutcome {
     /// Conditions of the object itself.
     #[serde(flatten)]
     pub conditions: Conditions,
+}
+
+/// An address of a Gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Address {
+    /// `IPAddress`, `Hostname` or another.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The address itself.
+    pub value: String,
 }
 
 /// The status of one listener.

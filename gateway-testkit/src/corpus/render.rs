@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    outcome::{Conditions, Decision, Forward, ListenerOutcome, ObjectOutcome, Outcome, Respond},
+    outcome::{Address, Conditions, Decision, Forward, ListenerOutcome, ObjectOutcome, Outcome, Respond},
     request::quoted,
 };
 
@@ -35,7 +35,8 @@ impl fmt::Display for ObjectOutcome {
             writeln!(lines, "    attachedListenerSets: {count}")?;
         }
         if let Some(addresses) = &self.addresses {
-            writeln!(lines, "    addresses: {}", list(addresses.iter()))?;
+            let addresses: Vec<_> = addresses.iter().map(Address::to_string).collect();
+            writeln!(lines, "    addresses: [{}]", addresses.join(", "))?;
         }
         if !self.listeners.is_empty() {
             lines.push_str("    listeners:\n");
@@ -56,6 +57,12 @@ impl fmt::Display for ObjectOutcome {
             lines.push_str("    parents: []\n");
         }
         f.write_str(lines.trim_end_matches('\n'))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{type: {}, value: {}}}", self.kind, quoted(&self.value))
     }
 }
 
@@ -144,7 +151,7 @@ mod tests {
 - Gateway default/gw:
     Accepted: \"True Accepted\"
     attachedListenerSets: 1
-    addresses: [\"IPAddress 10.0.0.1\"]
+    addresses: [{type: IPAddress, value: \"10.0.0.1\"}]
     listeners:
     - http:
         attachedRoutes: 1

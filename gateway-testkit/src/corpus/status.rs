@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Conditions, ListenerOutcome, ObjectOutcome};
+use super::{Address, Conditions, ListenerOutcome, ObjectOutcome};
 
 /// The status of one object as the API has it.
 #[derive(Clone, Debug)]
@@ -16,9 +16,9 @@ pub struct ObjectStatus {
 /// The outcome that a `status` stands for.
 #[must_use]
 pub fn object_outcome(status: &Value) -> ObjectOutcome {
-    let addresses = entries(status, "addresses").iter().map(|address| {
-        format!("{} {}", text(address, "type"), text(address, "value"))
-    });
+    let addresses = entries(status, "addresses").iter();
+    let addresses = addresses
+        .map(|address| Address { kind: text(address, "type"), value: text(address, "value") });
     ObjectOutcome {
         attached_listener_sets: status.get("attachedListenerSets").and_then(Value::as_u64),
         addresses: Some(addresses.collect()),
