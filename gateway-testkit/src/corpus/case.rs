@@ -1,0 +1,178 @@
+//! Cases as they lie in `testdata`.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use gateway_core::api::Resource;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Outcome, Request};
+
+/// One case: resources, requests, and what should come of them.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// `area/name`.
+    pub name: String,
+    /// The outcome file, whether or not it exists.
+    pub outcome_file: PathBuf,
+    /// The objects in the order of the file, those of included files first.
+    pub resources: Vec<Resource>,
+    /// The requests.
+    pub requests: Vec<Request>,
+    /// What should come of it; none if there is no outcome file.
+    pub expected: Option<Outcome>,
+}
+
+/// A file of the corpus cannot be read.
+#[derive(Debug)]
+pub struct CorpusError {
+    file: PathBuf,
+    what: String,
+}
+
+impl fmt::Display for CorpusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file.display(), self.what)
+    }
+}
+
+impl std::error::Error for CorpusError {}
+
+impl CorpusError {
+    fn new(file: &Path, what: impl fmt::Display) -> Self {
+        Self { file: file.to_owned(), what: what.to_string() }
+    }
+}
+
+/// The folder of the corpus: `testdata` of the workspace, or what `CORPUS_DIR` names.
+#[must_use]
+pub fn testdata() -> PathBuf {
+    match std::env::var_os("CORPUS_DIR") {
+        Some(folder) => folder.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata"),
+    }
+}
+
+/// All cases in order of their names; with `CORPUS` set, those whose name contains its value.
+///
+/// # Errors
+/// At the first file that cannot be read.
+pub fn load() -> Result<Vec<Case>, CorpusError> {
+    let root = testdata();
+    let wanted = std::env::var("CORPUS").unwrap_or_default();
+    let mut names = Vec::new();
+    collect(&root, &root, &mut names)?;
+    names.retain(|name| name.contains(&wanted));
+    names.sort();
+    names.iter().map(|name| load_case(&root, name)).collect()
+}
+
+/// The case `area/name` below `root`.
+///
+/// # Errors
+/// If one of its files cannot be read.
+pub fn load_case(root: &Path, name: &str) -> Result<Case, CorpusError> {
+    let input = root.join(format!("{name}.yaml"));
+    let outcome_file = root.join(format!("{name}.out.yaml"));
+    let Input { resources, requests } = read_input(root, &input)?;
+    let expected = match fs::read_to_string(&outcome_file) {
+        Ok(text) => Some(
+            serde_saphyr::from_str(&text).map_err(|error| CorpusError::new(&outcome_file, error))?,
+        ),
+        Err(_) => None,
+    };
+    Ok(Case { name: name.to_owned(), outcome_file, resources, requests, expected })
+}
+
+fn collect(root: &Path, folder: &Path, names: &mut Vec<String>) -> Result<(), CorpusError> {
+    let entries = fs::read_dir(folder).map_err(|error| CorpusError::new(folder, error))?;
+    for entry in entries {
+        let path = entry.map_err(|error| CorpusError::new(folder, error))?.path();
+        let below = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        if path.is_dir() {
+            // Shared objects and schemas are no cases.
+            if !matches!(&*below, "include" | "crds") {
+                collect(root, &path, names)?;
+            }
+        } else if let Some(name) = below.strip_suffix(".yaml")
+            && !name.ends_with(".out")
+        {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Input {
+    resources: Vec<Resource>,
+    requests: Vec<Request>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Include {
+    include: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Requests {
+    requests: Vec<Request>,
+}
+
+fn read_input(root: &Path, file: &Path) -> Result<Input, CorpusError> {
+    let error = |what: &dyn fmt::Display| CorpusError::new(file, what);
+    let text = fs::read_to_string(file).map_err(|e| error(&e))?;
+    let mut input = Input::default();
+    for document in documents(&text) {
+        if starts_with(document, "include:") {
+            let Include { include } = serde_saphyr::from_str(document).map_err(|e| error(&e))?;
+            for name in include {
+                let included = read_input(root, &root.join(format!("include/{name}.yaml")))?;
+                input.resources.extend(included.resources);
+            }
+        } else if starts_with(document, "requests:") {
+            let Requests { requests } = serde_saphyr::from_str(document).map_err(|e| error(&e))?;
+            input.requests = requests;
+        } else if let Some(resource) = read_resource(document).map_err(|e| error(&e))? {
+            input.resources.push(resource);
+        }
+    }
+    Ok(input)
+}
+
+/// The documents of a YAML text; only lines that are `---` and nothing else separate them.
+fn documents(text: &str) -> impl Iterator<Item = &str> {
+    text.split("\n---\n").map(|document| document.strip_prefix("---\n").unwrap_or(document))
+}
+
+fn starts_with(document: &str, key: &str) -> bool {
+    let mut lines = document.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.next().is_some_and(|line| line.starts_with(key))
+}
+
+/// The object of a document; none if there is only a comment.
+fn read_resource(document: &str) -> Result<Option<Resource>, String> {
+    let value: Value = serde_saphyr::from_str(document).map_err(|error| error.to_string())?;
+    if value.is_null() {
+        return Ok(None);
+    }
+    resource(value).map(Some)
+}
+
+/// Reads an object; without a namespace it is in `default`.
+pub(crate) fn resource(value: Value) -> Result<Resource, String> {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let mut resource = Resource::from_value(&api_version, &kind, value)
+        .map_err(|error| error.to_string())?
+        .ok_or_else(|| format!("{api_version} {kind} is no kind that is read"))?;
+    if resource.kind().is_namespaced() && resource.metadata().namespace.is_empty() {
+        resource.metadata_mut().namespace = "default".to_owned();
+    }
+    Ok(resource)
+}

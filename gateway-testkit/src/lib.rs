@@ -1,0 +1,10 @@
+//! What the tests of the workspace share.
+//!
+//! - [`corpus`]: the golden cases of `testdata` and their runner, the same for every engine.
+//! - [`reference`]: the specification as plain code, to compare the engine with.
+//! - [`scenario`]: resources and requests made from bytes, for properties, fuzzing and benches.
+//!
+//! Not here: anything that ships.
+
+pub mod corpus;
+pub mod reference;
