@@ -80,7 +80,8 @@ pub fn load_case(root: &Path, name: &str) -> Result<Case, CorpusError> {
     let Input { resources, requests } = read_input(root, &input)?;
     let expected = match fs::read_to_string(&outcome_file) {
         Ok(text) => Some(
-            serde_saphyr::from_str(&text).map_err(|error| CorpusError::new(&outcome_file, error))?,
+            serde_saphyr::from_str(&text)
+                .map_err(|error| CorpusError::new(&outcome_file, error))?,
         ),
         Err(_) => None,
     };
@@ -94,7 +95,7 @@ fn collect(root: &Path, folder: &Path, names: &mut Vec<String>) -> Result<(), Co
         let below = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
         if path.is_dir() {
             // Shared objects and schemas are no cases.
-            if !matches!(&*below, "include" | "crds") {
+            if !matches!(&*below, "include" | "crds" | "yaml" | "validate" | "cli") {
                 collect(root, &path, names)?;
             }
         } else if let Some(name) = below.strip_suffix(".yaml")

@@ -84,9 +84,17 @@ impl Found<'_> {
     fn object(&mut self, name: &str, expected: &ObjectOutcome, got: &ObjectOutcome) {
         self.conditions(name, &expected.conditions, &got.conditions);
         let sets = (&expected.attached_listener_sets, &got.attached_listener_sets);
-        self.compare_known(&format!("{name} attachedListenerSets"), sets.0.as_ref(), sets.1.as_ref());
+        self.compare_known(
+            &format!("{name} attachedListenerSets"),
+            sets.0.as_ref(),
+            sets.1.as_ref(),
+        );
         let addresses = (&expected.addresses, &got.addresses);
-        self.compare_known(&format!("{name} addresses"), addresses.0.as_ref(), addresses.1.as_ref());
+        self.compare_known(
+            &format!("{name} addresses"),
+            addresses.0.as_ref(),
+            addresses.1.as_ref(),
+        );
         self.listeners(name, &expected.listeners, &got.listeners);
         let entries = [
             ("parent", &expected.parents, &got.parents),
@@ -121,9 +129,17 @@ impl Found<'_> {
         for ((listener, expected), (_, got)) in expected.iter().zip(got) {
             let place = format!("{name} listener {listener}");
             let routes = (&expected.attached_routes, &got.attached_routes);
-            self.compare_known(&format!("{place} attachedRoutes"), routes.0.as_ref(), routes.1.as_ref());
+            self.compare_known(
+                &format!("{place} attachedRoutes"),
+                routes.0.as_ref(),
+                routes.1.as_ref(),
+            );
             let kinds = (&expected.supported_kinds, &got.supported_kinds);
-            self.compare_known(&format!("{place} supportedKinds"), kinds.0.as_ref(), kinds.1.as_ref());
+            self.compare_known(
+                &format!("{place} supportedKinds"),
+                kinds.0.as_ref(),
+                kinds.1.as_ref(),
+            );
             self.conditions(&place, &expected.conditions, &got.conditions);
         }
     }

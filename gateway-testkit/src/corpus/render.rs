@@ -6,7 +6,9 @@ use std::{
 };
 
 use super::{
-    outcome::{Address, Conditions, Decision, Forward, ListenerOutcome, ObjectOutcome, Outcome, Respond},
+    outcome::{
+        Address, Conditions, Decision, Forward, ListenerOutcome, ObjectOutcome, Outcome, Respond,
+    },
     request::quoted,
 };
 

@@ -26,7 +26,8 @@ pub trait Engine {
 /// What `engine` makes of `case`.
 pub fn run<E: Engine>(case: &Case, engine: &mut E) -> Outcome {
     let statuses = engine.status();
-    let status = statuses.iter().map(|object| (object.object.clone(), object_outcome(&object.status)));
+    let status =
+        statuses.iter().map(|object| (object.object.clone(), object_outcome(&object.status)));
     let status: BTreeMap<_, _> = status.collect();
     let decide = |request: &Request| match request.repeat {
         0 | 1 => engine.decide(request, 0),

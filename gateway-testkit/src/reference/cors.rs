@@ -7,10 +7,7 @@ use crate::corpus::Request;
 
 /// The headers of the answer, if `request` is a preflight.
 // SPEC: a preflight is OPTIONS with Origin and Access-Control-Request-Method; the gateway answers.
-pub(super) fn preflight(
-    cors: &HttpCorsFilter,
-    request: &Request,
-) -> Option<Vec<(String, String)>> {
+pub(super) fn preflight(cors: &HttpCorsFilter, request: &Request) -> Option<Vec<(String, String)>> {
     let asked = header(request, "access-control-request-method")?;
     let origin = header(request, "origin").filter(|_| request.method() == "OPTIONS")?;
     let mut headers = vec![line("vary", "Origin")];

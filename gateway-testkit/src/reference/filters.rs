@@ -61,10 +61,9 @@ impl<'r> Sent<'r> {
                 }
             } else if let Some(mirror) = &filter.request_mirror {
                 // SPEC: a mirror that cannot be resolved is dropped, the request goes on.
-                if let (Ok(target), true) = (
-                    backend::resolve(world, found.route, &mirror.backend_ref),
-                    gets_copies(mirror),
-                ) {
+                if let (Ok(target), true) =
+                    (backend::resolve(world, found.route, &mirror.backend_ref), gets_copies(mirror))
+                {
                     self.mirrors.insert(target);
                 }
             } else if error.is_some() {
@@ -76,12 +75,7 @@ impl<'r> Sent<'r> {
     }
 
     /// The request as it reaches `target`, and what filters add to the answer.
-    pub(super) fn forward(
-        self,
-        found: &Found<'_>,
-        backend: &Backend,
-        target: &str,
-    ) -> Decision {
+    pub(super) fn forward(self, found: &Found<'_>, backend: &Backend, target: &str) -> Decision {
         let mut response = Vec::new();
         // SPEC: on the way back the filters of the backend come first.
         for filter in backend.filters.iter().chain(&found.rule.filters) {

@@ -34,7 +34,10 @@ pub(super) fn of_authority(authority: &str) -> Option<String> {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
             address.parse::<std::net::Ipv6Addr>().ok()?;
-            (&authority[..address.len() + 2], rest.strip_prefix(':').or(rest.is_empty().then_some(""))?)
+            (
+                &authority[..address.len() + 2],
+                rest.strip_prefix(':').or(rest.is_empty().then_some(""))?,
+            )
         }
         None => authority.split_once(':').unwrap_or((authority, "")),
     };

@@ -122,9 +122,7 @@ fn rank_grpc(entry: &GrpcRouteMatch, request: &Request) -> Option<Rank> {
     let exact = wanted_kind(entry) == GrpcMethodMatchType::Exact;
     let length = |part: &Option<String>| part.as_ref().map_or(0, String::len);
     let (class, path, rest) = match (&service, &method) {
-        (Some(service), Some(method)) => {
-            (u8::from(!exact), service.len() + method.len() + 2, 0)
-        }
+        (Some(service), Some(method)) => (u8::from(!exact), service.len() + method.len() + 2, 0),
         (Some(service), None) => (if exact { 2 } else { 1 }, service.len() + 1, 0),
         (None, method) => (3, 0, length(method)),
     };
@@ -158,14 +156,24 @@ fn first_of_each_name(headers: &[HttpHeaderMatch]) -> Vec<&HttpHeaderMatch> {
     let is_first = |place: usize, name: &str| {
         !headers[..place].iter().any(|it| it.name.eq_ignore_ascii_case(name))
     };
-    headers.iter().enumerate().filter(|(at, it)| is_first(*at, &it.name)).map(|(_, it)| it).collect()
+    headers
+        .iter()
+        .enumerate()
+        .filter(|(at, it)| is_first(*at, &it.name))
+        .map(|(_, it)| it)
+        .collect()
 }
 
 fn first_of_each_grpc_name(headers: &[GrpcHeaderMatch]) -> Vec<&GrpcHeaderMatch> {
     let is_first = |place: usize, name: &str| {
         !headers[..place].iter().any(|it| it.name.eq_ignore_ascii_case(name))
     };
-    headers.iter().enumerate().filter(|(at, it)| is_first(*at, &it.name)).map(|(_, it)| it).collect()
+    headers
+        .iter()
+        .enumerate()
+        .filter(|(at, it)| is_first(*at, &it.name))
+        .map(|(_, it)| it)
+        .collect()
 }
 
 // SPEC: lines of one field are compared as one value, joined by a comma (RFC 9110 section 5.3).

@@ -48,7 +48,11 @@ fn listeners_status(model: &Reference, of: (&str, &str, &str)) -> ObjectStatus {
     let own = model.listeners.iter().enumerate().filter(|(_, listener)| owner(listener) == of);
     let entry = |(place, listener): (usize, &Listener)| {
         let attached = model.routes.iter().filter(|(_, parents)| {
-            parents.iter().flat_map(|parent| parent.listeners.as_deref()).flatten().any(|it| *it == place)
+            parents
+                .iter()
+                .flat_map(|parent| parent.listeners.as_deref())
+                .flatten()
+                .any(|it| *it == place)
         });
         json!({"name": listener.spec.name, "attachedRoutes": attached.count()})
     };

@@ -108,7 +108,8 @@ impl World {
     fn selects(&self, selector: &LabelSelector, namespace: &str) -> bool {
         let label = |key: &str| {
             let mut found = self.namespaces().filter(|it| it.metadata.name == namespace);
-            let written = found.next().and_then(|it| it.metadata.labels.get(key)).map(String::as_str);
+            let written =
+                found.next().and_then(|it| it.metadata.labels.get(key)).map(String::as_str);
             // SPEC: Kubernetes sets this label on every namespace by itself.
             if key == "kubernetes.io/metadata.name" { Some(namespace) } else { written }
         };
