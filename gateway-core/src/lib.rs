@@ -11,3 +11,4 @@ pub mod matcher;
 pub mod resolve;
 #[cfg(feature = "yaml")]
 pub mod source;
+pub mod validate;
