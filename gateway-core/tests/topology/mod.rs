@@ -103,8 +103,13 @@ fn path() -> impl Strategy<Value = String> {
     prop_oneof![9 => select(&PATHS[..]).prop_map(str::to_owned), 1 => deep()]
 }
 
-fn path_pattern() -> impl Strategy<Value = PathPattern> {
+/// In a crowd all matches are about few paths, so that other things have to tell them apart.
+fn path_pattern(is_crowd: bool) -> impl Strategy<Value = PathPattern> {
+    let crowd = if is_crowd { 50 } else { 0 };
     prop_oneof![
+        crowd => select(&["/", "/a"][..]).prop_map(PathPattern::prefix),
+        crowd / 10 => Just(PathPattern::exact("/a")),
+        crowd / 10 => Just(PathPattern::Regex(REGEXES[4].clone())),
         2 => path().prop_map(|path| PathPattern::exact(&path)),
         4 => path().prop_map(|path| PathPattern::prefix(&path)),
         1 => (0..EXPRESSIONS.len()).prop_map(|n| PathPattern::Regex(REGEXES[n].clone())),
@@ -120,13 +125,19 @@ fn value() -> impl Strategy<Value = Pattern> {
 
 const HEADERS: [HeaderName; 2] = [HeaderName::from_static("x-a"), HeaderName::from_static("x-b")];
 
-fn route_match(is_grpc: bool) -> impl Strategy<Value = RouteMatch> {
+fn route_match(is_grpc: bool, is_crowd: bool) -> impl Strategy<Value = RouteMatch> {
     let methods = [Method::GET, Method::POST, Method::from_bytes(b"LINK").expect("a token")];
     let headers = [0, 1].map(|n| option::weighted(0.3, value().prop_map(move |value| (n, value))));
     let query =
         ["q", "r"].map(|n| option::weighted(0.2, value().prop_map(move |value| (n, value))));
     let grpc_method = option::weighted(0.3, select(&["b", "a"][..]));
-    (path_pattern(), option::weighted(0.3, select(methods.to_vec())), headers, query, grpc_method)
+    (
+        path_pattern(is_crowd),
+        option::weighted(0.3, select(methods.to_vec())),
+        headers,
+        query,
+        grpc_method,
+    )
         .prop_map(move |(path, method, headers, query, grpc_method)| {
             let grpc_method = grpc_method.filter(|_| is_grpc);
             RouteMatch {
@@ -163,15 +174,15 @@ pub fn rule(index: u16, matches: Vec<RouteMatch>) -> Rule {
 }
 
 /// A route on some of the listeners of [`topology`].
-pub fn route(listeners: Vec<Arc<Listener>>) -> impl Strategy<Value = Arc<Route>> {
+pub fn route(listeners: Vec<Arc<Listener>>, is_crowd: bool) -> impl Strategy<Value = Arc<Route>> {
     let key = (any::<bool>(), select(&["a", "a-b"][..]), select(&["r", "s", "t"][..]));
     (key, option::of(0..3i64)).prop_flat_map(move |((is_grpc, namespace, name), created)| {
         let kind = if is_grpc { Kind::GrpcRoute } else { Kind::HttpRoute };
         let key = ObjectKey::new(kind, namespace, name);
-        let hosts = vec(select(&ROUTE_HOSTS[..]), 0..3);
+        let hosts = vec(select(&ROUTE_HOSTS[..]), 0..if is_crowd { 1 } else { 3 });
         let attached = vec(any::<bool>(), listeners.len());
         let listeners = listeners.clone();
-        (hosts, attached, vec(vec(route_match(is_grpc), 1..8), 1..4)).prop_map(
+        (hosts, attached, vec(vec(route_match(is_grpc, is_crowd), 1..8), 1..4)).prop_map(
             move |(hosts, attached, rules)| {
                 let rules = (0..).zip(rules).map(|(n, matches)| Arc::new(rule(n, matches)));
                 Arc::new(Route {
@@ -236,8 +247,8 @@ pub fn listeners() -> impl Strategy<Value = Topology> {
 
 /// Listeners and routes.
 pub fn topology() -> impl Strategy<Value = Topology> {
-    listeners().prop_flat_map(|topology| {
-        vec(route(topology.listeners.clone()), 0..9).prop_map(move |routes| {
+    (listeners(), any::<bool>()).prop_flat_map(|(topology, is_crowd)| {
+        vec(route(topology.listeners.clone(), is_crowd), 0..9).prop_map(move |routes| {
             let routes = routes.into_iter().map(|route| (route.key.clone(), route));
             Topology { routes: routes.collect(), ..topology.clone() }
         })
