@@ -72,16 +72,24 @@ pub enum Cause {
     AuthDenied,
     /// External authorization could not be asked.
     AuthUnavailable,
+    /// The body is longer than external authorization may see.
+    BodyTooLarge,
     /// The backend has no endpoint that is ready.
     NoEndpoint,
     /// No connection to the backend.
     UpstreamConnect,
+    /// TLS with the backend could not be set up as its policy asks.
+    UpstreamTls,
     /// The connection to the backend broke before an answer came.
     UpstreamReset,
+    /// The backend's answer was malformed.
+    UpstreamProtocol,
     /// One try at the backend took too long.
     UpstreamTimeout,
     /// The request as a whole took too long.
     RequestTimeout,
+    /// Another try was due, but too many requests to the backend are retries already.
+    RetryBudget,
     /// Too many requests at once.
     Overload,
 }
@@ -103,11 +111,15 @@ impl Cause {
             Self::Custom => "custom",
             Self::AuthDenied => "auth-denied",
             Self::AuthUnavailable => "auth-unavailable",
+            Self::BodyTooLarge => "body-too-large",
             Self::NoEndpoint => "no-endpoint",
             Self::UpstreamConnect => "upstream-connect",
+            Self::UpstreamTls => "upstream-tls",
             Self::UpstreamReset => "upstream-reset",
+            Self::UpstreamProtocol => "upstream-protocol",
             Self::UpstreamTimeout => "upstream-timeout",
             Self::RequestTimeout => "request-timeout",
+            Self::RetryBudget => "retry-budget",
             Self::Overload => "overload",
         }
     }
@@ -124,10 +136,14 @@ impl Cause {
             Self::BadRequest => 400,
             Self::AuthDenied => 403,
             Self::NoListener | Self::NoRoute => 404,
+            Self::BodyTooLarge => 413,
             Self::Misdirected => 421,
             Self::NoBackend | Self::InvalidBackend | Self::InvalidFilter => 500,
-            Self::UpstreamConnect | Self::UpstreamReset => 502,
-            Self::AuthUnavailable | Self::NoEndpoint | Self::Overload => 503,
+            Self::UpstreamConnect
+            | Self::UpstreamTls
+            | Self::UpstreamReset
+            | Self::UpstreamProtocol => 502,
+            Self::AuthUnavailable | Self::NoEndpoint | Self::RetryBudget | Self::Overload => 503,
             Self::UpstreamTimeout | Self::RequestTimeout => 504,
         }
     }
@@ -142,7 +158,7 @@ impl Cause {
             Self::BadRequest => 3,
             Self::UpstreamTimeout | Self::RequestTimeout => 4,
             Self::AuthDenied => 7,
-            Self::Overload => 8,
+            Self::BodyTooLarge | Self::Overload => 8,
             Self::NoListener | Self::NoRoute => 12,
             Self::Misdirected
             | Self::NoBackend
@@ -151,7 +167,10 @@ impl Cause {
             | Self::AuthUnavailable
             | Self::NoEndpoint
             | Self::UpstreamConnect
-            | Self::UpstreamReset => 14,
+            | Self::UpstreamTls
+            | Self::UpstreamReset
+            | Self::UpstreamProtocol
+            | Self::RetryBudget => 14,
         }
     }
 }
