@@ -9,5 +9,7 @@ pub mod feature;
 pub mod filter;
 pub mod matcher;
 pub mod resolve;
+pub mod scope;
+pub mod snapshot;
 #[cfg(feature = "yaml")]
 pub mod source;
