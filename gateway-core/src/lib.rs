@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod backend;
+pub mod build;
 pub mod compile;
 pub mod decide;
 pub mod diagnostic;

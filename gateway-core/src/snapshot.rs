@@ -73,8 +73,14 @@ pub enum Change {
     Observed(Observed),
 }
 
+impl<T: Into<Resource>> From<T> for Change {
+    fn from(resource: T) -> Self {
+        Self::Upsert(resource.into())
+    }
+}
+
 macro_rules! snapshot {
-    ($($variant:ident, $all:ident, $one:ident: $doc:literal;)+) => {
+    ($($variant:ident, $all:ident, $one:ident, $meaning:ident: $doc:literal;)+) => {
         /// All resources by kind, namespace and name, beside what was [`Observed`].
         ///
         /// ```
@@ -109,12 +115,7 @@ macro_rules! snapshot {
             ///
             /// An object of a namespaced kind without namespace is put into `default`.
             pub fn insert(&mut self, mut resource: Resource) -> bool {
-                let kind = resource.kind();
-                let metadata = resource.metadata_mut();
-                if kind.is_namespaced() && metadata.namespace.is_empty() {
-                    DEFAULT_NAMESPACE.clone_into(&mut metadata.namespace);
-                }
-                let key = resource.key();
+                let key = placed_key(&mut resource);
                 match resource {
                     $(Resource::$variant(object) => replace(&mut self.$all, key, object),)+
                 }
@@ -124,6 +125,17 @@ macro_rules! snapshot {
             pub fn remove(&mut self, key: &ObjectKey) -> bool {
                 match key.kind {
                     $(Kind::$variant => self.$all.remove(key).is_some(),)+
+                }
+            }
+
+            /// Whether a resource says the same as the one that has its key here: status and
+            /// bookkeeping of the API server apart, nothing differs.
+            pub(crate) fn says(&self, resource: &Resource) -> bool {
+                match resource {
+                    $(Resource::$variant(new) => self
+                        .$all
+                        .get(&resource.key())
+                        .is_some_and(|old| snapshot!(@$meaning old, new)),)+
                 }
             }
 
@@ -142,27 +154,33 @@ macro_rules! snapshot {
             }
         }
     };
+    (@spec $old:ident, $new:ident) => {
+        $old.spec == $new.spec && same_metadata(&$old.metadata, &$new.metadata)
+    };
+    (@whole $old:ident, $new:ident) => {
+        **$old == *$new
+    };
 }
 
 snapshot! {
-    GatewayClass, gateway_classes, gateway_class: "GatewayClasses";
-    Gateway, gateways, gateway: "Gateways";
-    ListenerSet, listener_sets, listener_set: "ListenerSets";
-    HttpRoute, http_routes, http_route: "HTTPRoutes";
-    GrpcRoute, grpc_routes, grpc_route: "GRPCRoutes";
-    TlsRoute, tls_routes, tls_route: "TLSRoutes";
-    TcpRoute, tcp_routes, tcp_route: "TCPRoutes";
-    UdpRoute, udp_routes, udp_route: "UDPRoutes";
-    ReferenceGrant, reference_grants, reference_grant: "ReferenceGrants";
-    BackendTlsPolicy, backend_tls_policies, backend_tls_policy: "BackendTLSPolicies";
-    XBackendTrafficPolicy, backend_traffic_policies, backend_traffic_policy: "XBackendTrafficPolicies";
-    XBackend, backends, backend: "XBackends";
-    XMesh, meshes, mesh: "XMeshes";
-    Namespace, namespaces, namespace: "Namespaces";
-    Service, services, service: "Services";
-    EndpointSlice, endpoint_slices, endpoint_slice: "EndpointSlices";
-    Secret, secrets, secret: "Secrets";
-    ConfigMap, config_maps, config_map: "ConfigMaps";
+    GatewayClass, gateway_classes, gateway_class, spec: "GatewayClasses";
+    Gateway, gateways, gateway, spec: "Gateways";
+    ListenerSet, listener_sets, listener_set, spec: "ListenerSets";
+    HttpRoute, http_routes, http_route, spec: "HTTPRoutes";
+    GrpcRoute, grpc_routes, grpc_route, spec: "GRPCRoutes";
+    TlsRoute, tls_routes, tls_route, spec: "TLSRoutes";
+    TcpRoute, tcp_routes, tcp_route, spec: "TCPRoutes";
+    UdpRoute, udp_routes, udp_route, spec: "UDPRoutes";
+    ReferenceGrant, reference_grants, reference_grant, spec: "ReferenceGrants";
+    BackendTlsPolicy, backend_tls_policies, backend_tls_policy, spec: "BackendTLSPolicies";
+    XBackendTrafficPolicy, backend_traffic_policies, backend_traffic_policy, spec: "XBackendTrafficPolicies";
+    XBackend, backends, backend, spec: "XBackends";
+    XMesh, meshes, mesh, spec: "XMeshes";
+    Namespace, namespaces, namespace, whole: "Namespaces";
+    Service, services, service, spec: "Services";
+    EndpointSlice, endpoint_slices, endpoint_slice, whole: "EndpointSlices";
+    Secret, secrets, secret, whole: "Secrets";
+    ConfigMap, config_maps, config_map, whole: "ConfigMaps";
 }
 
 impl Snapshot {
@@ -200,6 +218,22 @@ impl Extend<Resource> for Snapshot {
             self.insert(resource);
         }
     }
+}
+
+/// Puts an object of a namespaced kind without namespace into `default`, and gives its key.
+pub(crate) fn placed_key(resource: &mut Resource) -> ObjectKey {
+    let kind = resource.kind();
+    let metadata = resource.metadata_mut();
+    if kind.is_namespaced() && metadata.namespace.is_empty() {
+        DEFAULT_NAMESPACE.clone_into(&mut metadata.namespace);
+    }
+    resource.key()
+}
+
+fn same_metadata(old: &ObjectMeta, new: &ObjectMeta) -> bool {
+    old.generation == new.generation
+        && old.creation_timestamp == new.creation_timestamp
+        && old.labels == new.labels
 }
 
 fn replace<T: PartialEq>(

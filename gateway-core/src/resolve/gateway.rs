@@ -139,15 +139,21 @@ impl GatewayDraft {
         } else if let Some(fault) = &self.addresses.unsupported {
             notes.fault(&self.key, "spec.addresses", fault);
             self.refused = Some(fault.clone());
-        } else if !self.listeners.iter().any(Draft::is_accepted) {
-            let message = match self.listeners.len() {
-                0 => "the Gateway has no listener".to_owned(),
-                count => {
-                    format!("none of the {count} listeners is valid: {}", self.invalid_names())
-                }
-            };
-            self.refused = Some(Fault::new(Reason::ListenersNotValid, message));
+        } else {
+            self.refused = self.listeners_fault();
         }
+    }
+
+    // SPEC: a Gateway has at least one listener. One that reads from a file may do without if there
+    // are ListenerSets.
+    fn listeners_fault(&self) -> Option<Fault> {
+        let message = match self.listeners.len() {
+            0 if self.sets.iter().any(|set| set.refused.is_none()) => return None,
+            0 => "the Gateway has no listener".to_owned(),
+            _ if self.listeners.iter().any(Draft::is_accepted) => return None,
+            count => format!("none of the {count} listeners is valid: {}", self.invalid_names()),
+        };
+        Some(Fault::new(Reason::ListenersNotValid, message))
     }
 
     fn invalid_names(&self) -> String {

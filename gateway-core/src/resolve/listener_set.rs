@@ -139,7 +139,11 @@ impl SetDraft {
                 "the listeners are served",
             )
             .finish();
-        let listeners = listener_statuses(&self.listeners, generation, self.refused.as_ref());
+        // A set that the Gateway does not take has no listeners there to speak of.
+        let listeners = match &self.refused {
+            None => listener_statuses(&self.listeners, generation, None),
+            Some(_) => Vec::new(),
+        };
         ListenerSetStatus { conditions, listeners }
     }
 }

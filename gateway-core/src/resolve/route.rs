@@ -240,7 +240,6 @@ fn status(
 ) -> RouteStatus {
     let entry = |outcome: &ParentOutcome| {
         let refused = outcome.refused.as_ref().or(verdicts.refused.as_ref());
-        let partially_invalid = verdicts.partially_invalid.as_ref().filter(|_| refused.is_none());
         RouteParentStatus {
             parent_ref: outcome.parent_ref.clone(),
             controller_name: parents.gateways[outcome.gateway].controller_name.to_string(),
@@ -257,7 +256,7 @@ fn status(
                     Reason::ResolvedRefs,
                     "all references are resolved",
                 )
-                .warns(ConditionType::PartiallyInvalid, partially_invalid)
+                .warns(ConditionType::PartiallyInvalid, verdicts.partially_invalid.as_ref())
                 .finish(),
         }
     };

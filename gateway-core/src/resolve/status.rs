@@ -63,6 +63,16 @@ impl StatusReport {
         self.objects.is_empty()
     }
 
+    /// The objects whose status is new, differs or is gone since `before`.
+    pub(crate) fn changed_since(&self, before: &Self) -> Vec<ObjectKey> {
+        let differs = self.objects.iter().filter(|(key, status)| before.get(key) != Some(status));
+        let gone = before.objects.keys().filter(|key| !self.objects.contains_key(*key));
+        let mut changed: Vec<ObjectKey> =
+            differs.map(|(key, _)| key).chain(gone).cloned().collect();
+        changed.sort();
+        changed
+    }
+
     /// Sets a status. Says whether it differs from before.
     pub(super) fn set(&mut self, key: &ObjectKey, status: ObjectStatus) -> bool {
         match self.objects.get_mut(key) {
