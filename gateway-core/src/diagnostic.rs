@@ -154,6 +154,43 @@ impl fmt::Write for OneLine<'_, '_> {
     }
 }
 
+/// Findings up to a limit. What is beyond is counted and summed up, so that no error goes unnoticed.
+#[derive(Debug)]
+pub(crate) struct Report {
+    shown: Vec<Diagnostic>,
+    limit: usize,
+    hidden: usize,
+    hides_error: bool,
+}
+
+impl Report {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { shown: Vec::new(), limit, hidden: 0, hides_error: false }
+    }
+
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        if self.shown.len() < self.limit {
+            self.shown.push(diagnostic);
+        } else {
+            self.hidden += 1;
+            self.hides_error |= diagnostic.is_error();
+        }
+    }
+
+    /// The findings, and if there are more than the limit, one more that says so.
+    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+        let severity = if self.hides_error { Severity::Error } else { Severity::Warning };
+        if let (Some(last), 1..) = (self.shown.last(), self.hidden) {
+            let message = format!("{} more findings are not shown", self.hidden);
+            let mut sum = Diagnostic::new(severity, Code::FindingsHidden, message);
+            sum.object.clone_from(&last.object);
+            sum.span.clone_from(&last.span);
+            self.shown.push(sum);
+        }
+        self.shown
+    }
+}
+
 /// How bad a finding is; the worst comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -358,6 +395,7 @@ codes! {
     DuplicateObject = "GW0008", "the object is defined twice";
     DuplicateField = "GW0009", "the field is given twice";
     MissingName = "GW0010", "the object has no name";
+    FindingsHidden = "GW0011", "there are more findings than are shown";
     Required = "GW0101", "a required field is missing";
     UnknownValue = "GW0102", "the value is not one of the known ones";
     Length = "GW0103", "the text is too long";

@@ -70,6 +70,21 @@ fn fields_are_found_or_the_nearest_one_above() {
 }
 
 #[test]
+fn columns_are_right_in_very_long_lines() {
+    let service =
+        |number: usize| format!("{{apiVersion: v1, kind: Service, metadata: {{name: ä{number}}}}}");
+    let services: Vec<String> = (0..1_000).map(service).collect();
+    let text = format!("{{apiVersion: v1, kind: List, items: [{}]}}", services.join(","));
+    let loaded = Sources::default().load("long.yaml", text.as_str());
+    assert_eq!(loaded.resources.len(), 1_000);
+    for (number, (_, origin)) in loaded.resources.iter().enumerate() {
+        let from_column: String = text.chars().skip(origin.span.column - 1).collect();
+        assert!(from_column.starts_with(&service(number)), "{:?}", origin.span);
+        assert_eq!(text[origin.span.bytes.clone()], service(number));
+    }
+}
+
+#[test]
 fn duplicates_are_found_across_texts() {
     let mut sources = Sources::default();
     assert_eq!(sources.load("a.yaml", ROUTE).resources.len(), 1);
@@ -98,7 +113,9 @@ fn every_limit_holds() {
     );
     let loaded =
         Sources::with_limits(Limits { diagnostics: 7, ..limits }).load("limit.yaml", repeated);
-    assert_eq!(loaded.diagnostics.len(), 7);
+    assert_eq!(loaded.diagnostics.len(), 8);
+    let last = loaded.diagnostics[7].to_string();
+    assert_eq!(last, "limit.yaml:4:50: error[GW0011]: 42 more findings are not shown");
 }
 
 #[test]

@@ -5,18 +5,18 @@
 
 use super::de::{Finding, Walk};
 use super::tree::{NodeId, Tree, Value};
-use super::{Field, Limits, Loaded, Origin, Place, Source, Sources};
+use super::{Field, Loaded, Origin, Place, Source, Sources};
 use crate::api::{Kind, ObjectKey, Resource};
-use crate::diagnostic::{Code, Diagnostic, FieldPath, Severity, Span, suggest};
+use crate::diagnostic::{Code, Diagnostic, FieldPath, Report, Severity, Span, suggest};
 
 /// Reads the documents of the text that was added last.
 pub(super) struct Reader<'s> {
-    limits: Limits,
     index: usize,
     source: &'s Source,
     earlier: &'s [Source],
     places: &'s mut std::collections::BTreeMap<ObjectKey, Place>,
-    loaded: &'s mut Loaded,
+    resources: Vec<(Resource, Origin)>,
+    report: Report,
     /// Nodes that may still be read.
     budget: usize,
 }
@@ -29,11 +29,23 @@ struct Candidate<'s> {
 }
 
 impl<'s> Reader<'s> {
-    pub(super) fn new(sources: &'s mut Sources, loaded: &'s mut Loaded) -> Self {
+    pub(super) fn new(sources: &'s mut Sources, report: Report) -> Self {
         let Sources { limits, sources, places } = sources;
         let (source, earlier) = sources.split_last().expect("a text was just added");
         let budget = source.tree.len() + limits.aliased_nodes;
-        Self { limits: *limits, index: earlier.len(), source, earlier, places, loaded, budget }
+        Self {
+            index: earlier.len(),
+            source,
+            earlier,
+            places,
+            resources: Vec::new(),
+            report,
+            budget,
+        }
+    }
+
+    pub(super) fn finish(self) -> Loaded {
+        Loaded { resources: self.resources, diagnostics: self.report.finish() }
     }
 
     /// Reads the objects of one document; lists may contain lists.
@@ -42,7 +54,8 @@ impl<'s> Reader<'s> {
         while let Some(candidate) = candidates.pop() {
             if self.budget == 0 {
                 let message = "the aliases of the text expand too far; the rest of it is not read";
-                self.report(Diagnostic::error(Code::LimitExceeded, message).span(self.span(root)));
+                self.report
+                    .push(Diagnostic::error(Code::LimitExceeded, message).span(self.span(root)));
                 return;
             }
             self.budget -= 1;
@@ -61,7 +74,7 @@ impl<'s> Reader<'s> {
         if !matches!(self.tree()[node].value, Value::Map(_)) {
             let message =
                 format!("expected an object, found {}", self.tree()[node].value.describe());
-            self.report(Diagnostic::error(Code::NotAnObject, message).span(self.span(node)));
+            self.report.push(Diagnostic::error(Code::NotAnObject, message).span(self.span(node)));
             return;
         }
         let (list_version, list_kind) = candidate.item_of.unzip();
@@ -78,7 +91,7 @@ impl<'s> Reader<'s> {
                     .help("every object begins with its apiVersion and kind")
                     .span(self.span(node)),
             };
-            self.report(diagnostic);
+            self.report.push(diagnostic);
             return;
         };
         match self.items(node, version, kind) {
@@ -104,7 +117,7 @@ impl<'s> Reader<'s> {
         let Some(kind) = Resource::find_kind(version, kind_name) else {
             let diagnostic = unknown_kind(version, kind_name)
                 .span(self.span(self.tree().get(node, "kind").unwrap_or(node)));
-            self.report(diagnostic);
+            self.report.push(diagnostic);
             return;
         };
         let Some(key) = self.object_key(node, kind) else {
@@ -115,7 +128,7 @@ impl<'s> Reader<'s> {
             )
             .span(self.source.nearest_span(node, &field))
             .field(field);
-            self.report(diagnostic);
+            self.report.push(diagnostic);
             return;
         };
         if let Some(earlier) = self.places.get(&key) {
@@ -128,14 +141,14 @@ impl<'s> Reader<'s> {
             .help("only the first one is read; remove or rename one of them")
             .object(key)
             .span(self.span(node));
-            self.report(diagnostic);
+            self.report.push(diagnostic);
             return;
         }
         self.places.insert(key.clone(), Place { source: self.index, node });
         if let Some(mut resource) = self.deserialize(node, kind, &key) {
             resource.metadata_mut().namespace = key.namespace.into();
             let origin = Origin { api_version: version.into(), span: self.span(node) };
-            self.loaded.resources.push((resource, origin));
+            self.resources.push((resource, origin));
         }
     }
 
@@ -182,13 +195,15 @@ impl<'s> Reader<'s> {
             None => self.source.nearest_span(node, &field),
         };
         let object = Some(key.clone());
-        self.report(Diagnostic { code, severity, object, field, message, help, span: Some(span) });
-    }
-
-    fn report(&mut self, diagnostic: Diagnostic) {
-        if self.loaded.diagnostics.len() < self.limits.diagnostics {
-            self.loaded.diagnostics.push(diagnostic);
-        }
+        self.report.push(Diagnostic {
+            code,
+            severity,
+            object,
+            field,
+            message,
+            help,
+            span: Some(span),
+        });
     }
 
     fn source_at(&self, index: usize) -> &'s Source {

@@ -31,7 +31,7 @@ pub struct Limits {
     pub depth: usize,
     /// Nodes that are read again because of aliases and merge keys.
     pub aliased_nodes: usize,
-    /// Diagnostics about one text; further ones are dropped.
+    /// Diagnostics about one text; further ones are only counted.
     pub diagnostics: usize,
 }
 
@@ -101,8 +101,16 @@ pub struct Origin {
 struct Source {
     name: Arc<str>,
     text: String,
-    line_starts: Vec<usize>,
+    marks: Vec<Mark>,
     tree: Tree,
+}
+
+/// A byte whose line and column are known. There is one per line, and more in long lines.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    byte: usize,
+    line: usize,
+    column: usize,
 }
 
 /// The node of an object.
@@ -122,27 +130,24 @@ impl Sources {
     /// Reads a text and keeps it. `name` is what diagnostics call it, usually a file name.
     pub fn load(&mut self, name: &str, text: impl Into<String>) -> Loaded {
         let mut source = Source::new(name, text.into());
-        let mut loaded = Loaded::default();
         if source.text.len() > self.limits.bytes {
             let message = format!(
                 "the text has {} bytes, more than {}",
                 source.text.len(),
                 self.limits.bytes
             );
-            loaded
-                .diagnostics
-                .push(Diagnostic::error(Code::LimitExceeded, message).span(source.span(0..0)));
-            return loaded;
+            let diagnostic =
+                Diagnostic::error(Code::LimitExceeded, message).span(source.span(0..0));
+            return Loaded { resources: Vec::new(), diagnostics: vec![diagnostic] };
         }
-        let parsed = parse::parse(&source, self.limits);
-        loaded.diagnostics = parsed.diagnostics;
-        source.tree = parsed.tree;
+        let parse::Parsed { tree, roots, report } = parse::parse(&source, self.limits);
+        source.tree = tree;
         self.sources.push(source);
-        let mut reader = document::Reader::new(self, &mut loaded);
-        for root in parsed.roots {
+        let mut reader = document::Reader::new(self, report);
+        for root in roots {
             reader.read(root);
         }
-        loaded
+        reader.finish()
     }
 
     /// Reads bytes, which must be UTF-8.
@@ -207,9 +212,8 @@ impl Tree {
 
 impl Source {
     fn new(name: &str, text: String) -> Self {
-        let line_starts =
-            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { name: name.into(), text, line_starts, tree: Tree::default() }
+        let marks = marks(&text);
+        Self { name: name.into(), text, marks, tree: Tree::default() }
     }
 
     /// The place of a field below `object`, or of the nearest field above it that exists.
@@ -237,17 +241,36 @@ impl Source {
     fn span(&self, bytes: std::ops::Range<usize>) -> Span {
         let start = char_boundary(&self.text, bytes.start);
         let end = char_boundary(&self.text, bytes.end.max(start));
-        let line = self.line_starts.partition_point(|line_start| *line_start <= start);
-        let line_start = self.line_starts[line - 1];
-        let first_line = self.text[start..end].lines().next().unwrap_or_default().trim_end();
+        let mark = self.marks[self.marks.partition_point(|mark| mark.byte <= start) - 1];
+        let shown = &self.text[start..char_boundary(&self.text, end.min(start + MARK_DISTANCE))];
+        let first_line = shown.lines().next().unwrap_or_default().trim_end();
         Span {
             source: Arc::clone(&self.name),
             bytes: start..end,
-            line,
-            column: self.text[line_start..start].chars().count() + 1,
+            line: mark.line,
+            column: mark.column + self.text[mark.byte..start].chars().count(),
             length: first_line.chars().count(),
         }
     }
+}
+
+/// Bytes that may have to be counted to find a column, or to measure the first line of a field.
+const MARK_DISTANCE: usize = 4096;
+
+// INVARIANT: the first mark is at byte 0, so there is a mark at or before every byte.
+fn marks(text: &str) -> Vec<Mark> {
+    let mut marks = vec![Mark { byte: 0, line: 1, column: 1 }];
+    let (mut line, mut column, mut latest) = (1, 1, 0);
+    for (byte, character) in text.char_indices() {
+        let is_line_end = character == '\n';
+        (line, column) = if is_line_end { (line + 1, 1) } else { (line, column + 1) };
+        let next = byte + character.len_utf8();
+        if is_line_end || next - latest >= MARK_DISTANCE {
+            marks.push(Mark { byte: next, line, column });
+            latest = next;
+        }
+    }
+    marks
 }
 
 /// The last character boundary not after `index`.

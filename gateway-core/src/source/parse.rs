@@ -9,14 +9,13 @@ use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Ta
 
 use super::tree::{Entry, Node, NodeId, Tree, Value};
 use super::{Limits, Source, scalar};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Report};
 
-#[derive(Default)]
 pub(super) struct Parsed {
     pub(super) tree: Tree,
     /// The roots of the documents that are not broken.
     pub(super) roots: Vec<NodeId>,
-    pub(super) diagnostics: Vec<Diagnostic>,
+    pub(super) report: Report,
 }
 
 pub(super) fn parse(source: &Source, limits: Limits) -> Parsed {
@@ -82,7 +81,9 @@ type Outcome = Result<(), Box<Diagnostic>>;
 
 impl<'s> Builder<'s> {
     fn new(source: &'s Source, limits: Limits) -> Self {
-        let (parsed, open, anchors) = (Parsed::default(), Vec::new(), HashMap::new());
+        let report = Report::new(limits.diagnostics);
+        let parsed = Parsed { tree: Tree::default(), roots: Vec::new(), report };
+        let (open, anchors) = (Vec::new(), HashMap::new());
         Self { source, limits, parsed, open, anchors, aliased_nodes: 0, earlier_roots: 0 }
     }
 
@@ -242,7 +243,9 @@ impl<'s> Builder<'s> {
                 let message =
                     format!("the field {:?} is given twice in the same object", entry.key);
                 let error = self.error(Code::DuplicateField, message, entry.key_range);
-                self.report((*error).help("remove one of the two; the first one is read"));
+                self.parsed
+                    .report
+                    .push((*error).help("remove one of the two; the first one is read"));
             }
             keep
         });
@@ -253,16 +256,10 @@ impl<'s> Builder<'s> {
     }
 
     fn give_up_document(&mut self, diagnostic: Diagnostic) {
-        self.report(diagnostic);
+        self.parsed.report.push(diagnostic);
         self.parsed.roots.truncate(self.earlier_roots);
         self.open.clear();
         self.anchors.clear();
-    }
-
-    fn report(&mut self, diagnostic: Diagnostic) {
-        if self.parsed.diagnostics.len() < self.limits.diagnostics {
-            self.parsed.diagnostics.push(diagnostic);
-        }
     }
 
     fn error(

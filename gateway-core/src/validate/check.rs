@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use super::{Channel, Schema};
 use crate::api::ObjectKey;
 use crate::api::values::StringEnum;
-use crate::diagnostic::{Code, Diagnostic, FieldPath, Segment, suggest};
+use crate::diagnostic::{Code, Diagnostic, FieldPath, Report, Segment, suggest};
 
 /// Where a check is in the object. Lives on the stack, so that a path costs nothing unless something is wrong.
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ impl<'p> At<'p> {
 pub(super) struct Check<'a> {
     object: ObjectKey,
     schema: Schema<'a>,
-    diagnostics: Vec<Diagnostic>,
+    report: Report,
 }
 
 /// The most that is reported about one object; the rest would only repeat it.
@@ -48,11 +48,11 @@ const MOST_DIAGNOSTICS: usize = 100;
 
 impl<'a> Check<'a> {
     pub(super) fn new(object: ObjectKey, schema: Schema<'a>) -> Self {
-        Self { object, schema, diagnostics: Vec::new() }
+        Self { object, schema, report: Report::new(MOST_DIAGNOSTICS) }
     }
 
     pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
-        self.diagnostics
+        self.report.finish()
     }
 
     pub(super) fn is_standard(&self) -> bool {
@@ -92,9 +92,7 @@ impl<'a> Check<'a> {
     }
 
     fn report(&mut self, at: &At<'_>, diagnostic: Diagnostic) {
-        if self.diagnostics.len() < MOST_DIAGNOSTICS {
-            self.diagnostics.push(diagnostic.object(self.object.clone()).field(at.path()));
-        }
+        self.report.push(diagnostic.object(self.object.clone()).field(at.path()));
     }
 
     /// Says that a required field is missing.
