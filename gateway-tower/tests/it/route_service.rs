@@ -32,7 +32,9 @@ where
     let mut lines = vec![format!("{} {} {}", to.backend.key, head.method, head.uri)];
     let mut fields = head.headers.iter().collect::<Vec<_>>();
     fields.sort_by_key(|(name, value)| (name.as_str(), value.as_bytes()));
-    lines.extend(fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())));
+    lines.extend(
+        fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))),
+    );
     lines.push(text(body).await);
     let response = Response::new(Full::from(lines.join("\n")));
     Ok(UpstreamAnswer { response, endpoint: Some(support::endpoint(1)) })
