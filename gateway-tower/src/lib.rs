@@ -90,6 +90,7 @@ pub use session::{SessionHint, SessionKey};
 pub use settings::{Clock, Dice, RouteSettings};
 pub use upstream::{
     Purpose, SelectedBackend, Upstream, UpstreamAnswer, UpstreamError, UpstreamErrorKind,
+    UpstreamFn, upstream_fn,
 };
 
 /// Any error, as bodies and services report it.

@@ -25,7 +25,9 @@ use crate::RouteSettings;
 
 /// A keyed hash for session tokens. All instances that share clients must share the key.
 #[derive(Clone)]
-pub struct SessionKey(Arc<dyn Fn(&[u8]) -> [u8; 16] + Send + Sync>);
+pub struct SessionKey(Arc<Mac>);
+
+type Mac = dyn Fn(&[u8]) -> [u8; 16] + Send + Sync;
 
 impl SessionKey {
     /// `mac` must be a keyed hash that nobody without the key can compute, such as HMAC-SHA-256

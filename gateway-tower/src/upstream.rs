@@ -3,7 +3,7 @@
 //! In: a request and the backend that was chosen for it. Out: the head of an answer with its body
 //! still on its way, or why there is none. Not here: connections; a program brings its own.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gateway_core::{backend::Backend, decide::Cause};
@@ -30,6 +30,53 @@ pub trait Upstream<B>: Send + Sync + 'static {
         to: SelectedBackend,
         request: Request<ProxyBody<B>>,
     ) -> impl Future<Output = Result<UpstreamAnswer<Self::Body>, UpstreamError>> + Send;
+}
+
+/// An [`Upstream`] from a function, for tests and small programs.
+///
+/// ```
+/// use gateway_tower::{ProxyBody, SelectedBackend, UpstreamAnswer, UpstreamError, upstream_fn};
+/// use http::Request;
+/// use http_body_util::Full;
+/// # fn is_upstream(_: impl gateway_tower::Upstream<Full<bytes::Bytes>>) {}
+///
+/// let echo = upstream_fn(|to: SelectedBackend, request: Request<ProxyBody<_>>| async move {
+///     let text = format!("{} {}", to.backend.key, request.uri());
+///     let response = http::Response::new(Full::new(bytes::Bytes::from(text)));
+///     Ok::<_, UpstreamError>(UpstreamAnswer { response, endpoint: None })
+/// });
+/// # is_upstream(echo);
+/// ```
+#[must_use]
+pub const fn upstream_fn<F>(send: F) -> UpstreamFn<F> {
+    UpstreamFn(send)
+}
+
+/// What [`upstream_fn`] makes.
+#[derive(Clone, Copy)]
+pub struct UpstreamFn<F>(F);
+
+impl<B, F, Sent, R> Upstream<B> for UpstreamFn<F>
+where
+    F: Fn(SelectedBackend, Request<ProxyBody<B>>) -> Sent + Send + Sync + 'static,
+    Sent: Future<Output = Result<UpstreamAnswer<R>, UpstreamError>> + Send,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Body = R;
+
+    fn send(
+        &self,
+        to: SelectedBackend,
+        request: Request<ProxyBody<B>>,
+    ) -> impl Future<Output = Result<UpstreamAnswer<R>, UpstreamError>> + Send {
+        (self.0)(to, request)
+    }
+}
+
+impl<F> fmt::Debug for UpstreamFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamFn").finish_non_exhaustive()
+    }
 }
 
 /// The backend of a try, with what the choice among its endpoints should respect.

@@ -136,8 +136,8 @@ fn read_ok(message: &[u8]) -> Result<Changes, Malformed> {
     for field in Reader::new(message) {
         match field? {
             (2, Value::Bytes(option)) => match read_header_option(option)? {
-                Some((pair, true)) => changes.append.push(pair),
-                Some((pair, false)) => changes.set.push(pair),
+                Some(HeaderOption { pair, append: true }) => changes.append.push(pair),
+                Some(HeaderOption { pair, append: false }) => changes.set.push(pair),
                 None => {}
             },
             (5, Value::Bytes(name)) => changes.remove.extend(HeaderName::from_bytes(name)),
@@ -154,7 +154,7 @@ fn read_denied(message: &[u8]) -> Result<Denied, Malformed> {
         match field? {
             (1, Value::Bytes(status)) => code = varint_field(status, 1)?,
             (2, Value::Bytes(option)) => {
-                headers.extend(read_header_option(option)?.map(|(pair, _)| pair));
+                headers.extend(read_header_option(option)?.map(|option| option.pair));
             }
             (3, Value::Bytes(text)) => body = Bytes::copy_from_slice(text),
             _ => {}
@@ -164,11 +164,14 @@ fn read_denied(message: &[u8]) -> Result<Denied, Malformed> {
     Ok(Denied { status: status_or(code, StatusCode::FORBIDDEN), headers, body })
 }
 
-/// `HeaderValueOption`: the pair and whether it is appended. None if it is no header; the service
-/// then asks for what cannot be.
-fn read_header_option(
-    message: &[u8],
-) -> Result<Option<((HeaderName, HeaderValue), bool)>, Malformed> {
+/// A header that the service wants to have.
+struct HeaderOption {
+    pair: (HeaderName, HeaderValue),
+    append: bool,
+}
+
+/// `HeaderValueOption`. None if it is no header; the service then asks for what cannot be.
+fn read_header_option(message: &[u8]) -> Result<Option<HeaderOption>, Malformed> {
     let (mut key, mut value, mut append) = (&b""[..], &b""[..], false);
     for field in Reader::new(message) {
         match field? {
@@ -187,7 +190,7 @@ fn read_header_option(
         }
     }
     let pair = HeaderName::from_bytes(key).ok().zip(HeaderValue::from_bytes(value).ok());
-    Ok(pair.map(|pair| (pair, append)))
+    Ok(pair.map(|pair| HeaderOption { pair, append }))
 }
 
 /// The last value of an integer field of a message, 0 if it is missing.
