@@ -45,7 +45,7 @@ pub(super) struct ParentOutcome {
 #[derive(Debug, Default)]
 pub(super) struct Attached {
     pub(super) outcomes: Vec<ParentOutcome>,
-    /// Places in [`Parents::listeners`], with the hosts that the route serves there.
+    /// Places in [`Parents::listeners`], with the hostnames of the route that count there.
     pub(super) listeners: BTreeMap<usize, SmallVec<[HostPattern; 1]>>,
     /// A hostname of the route is not valid, so that it cannot be attached at all.
     pub(super) invalid: Option<Fault>,
@@ -200,7 +200,7 @@ fn attach_one(
     Ok(attached)
 }
 
-/// The hosts that the route serves on the listener, or the step at which they part.
+/// The hostnames of the route that the listener has hosts for, or the step at which they part.
 fn meet(
     route: &ObjectKey,
     parent_ref: &ParentReference,
@@ -219,13 +219,15 @@ fn meet(
     if !listener.namespaces.allows(&route.namespace, snapshot) {
         return Err(Step::Namespace);
     }
+    // SPEC: precedence goes by the hostname that the route names, where none is the last, and not
+    // by what remains of it on a listener; the listener has its own say before.
     if hostnames.is_empty() {
-        return Ok(SmallVec::from_iter([listener.hostname.clone()]));
+        return Ok(SmallVec::from_iter([HostPattern::Any]));
     }
     let mut served: SmallVec<[HostPattern; 1]> = SmallVec::new();
-    for hostname in hostnames.iter().filter_map(|hostname| hostname.intersect(&listener.hostname)) {
-        if !served.contains(&hostname) {
-            served.push(hostname);
+    for hostname in hostnames {
+        if hostname.intersect(&listener.hostname).is_some() && !served.contains(hostname) {
+            served.push(hostname.clone());
         }
     }
     if served.is_empty() { Err(Step::Hostname) } else { Ok(served) }

@@ -134,8 +134,9 @@ pub struct Route {
 pub struct Attachment {
     /// The listener.
     pub listener: ListenerId,
-    /// The hosts of the route that the listener serves. Not empty; without hostnames of its own
-    /// the route has those of the listener.
+    /// The hostnames that the route names and that have hosts in common with the listener's. Not
+    /// empty: without any of its own the route has [`HostPattern::Any`]. They may be wider than the
+    /// listener's hostname, which a request has passed before.
     pub hostnames: SmallVec<[HostPattern; 1]>,
 }
 
