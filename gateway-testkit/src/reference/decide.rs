@@ -60,7 +60,7 @@ impl Reference {
     pub fn verdict(&self, request: &Request) -> Verdict {
         let found = match self.find(request) {
             Ok(found) => found,
-            Err(decision) => return Verdict::Always(decision),
+            Err(decision) => return Verdict::Always(*decision),
         };
         let mut sent = filters::Sent::new(request, &found);
         if let Some(answer) = sent.apply(&self.world, &found, &found.rule.filters) {
@@ -86,9 +86,9 @@ impl Reference {
         Verdict::Shares(shares)
     }
 
-    pub(super) fn find<'r>(&'r self, request: &Request) -> Result<Found<'r>, Decision> {
+    pub(super) fn find<'r>(&'r self, request: &Request) -> Result<Found<'r>, Box<Decision>> {
         let host = hostname::of_authority(request.authority())
-            .ok_or_else(|| Decision::respond(400, "bad-request"))?;
+            .ok_or_else(|| Box::new(Decision::respond(400, "bad-request")))?;
         let place = self.listener(request, &host)?;
         let mut candidates = Vec::new();
         for (route, parents) in &self.routes {
@@ -113,7 +113,8 @@ impl Reference {
             }
         }
         let best = candidates.into_iter().min_by(|(a, ..), (b, ..)| a.cmp(b));
-        let (rank, route, rule, entry) = best.ok_or_else(|| refuse(404, "no-route", request))?;
+        let (rank, route, rule, entry) =
+            best.ok_or_else(|| Box::new(refuse(404, "no-route", request)))?;
         let listener = &self.listeners[place];
         let matched_prefix = matching::matched_prefix(entry);
         Ok(Found { listener, route, rule, rule_place: rank.3, matched_prefix })
@@ -121,7 +122,7 @@ impl Reference {
 
     // SPEC: one listener serves a request, the most specific one for its host. Over TLS the
     // handshake has chosen one already; if the host asks for another, the request is misdirected.
-    fn listener(&self, request: &Request, host: &str) -> Result<usize, Decision> {
+    fn listener(&self, request: &Request, host: &str) -> Result<usize, Box<Decision>> {
         let protocol = if request.is_tls() { "HTTPS" } else { "HTTP" };
         let choose = |host: &str| {
             let fits = |listener: &&(usize, &Listener)| {
@@ -137,7 +138,7 @@ impl Reference {
             // Of equals the first: that of the older Gateway.
             fitting.min_by_key(|(_, it)| hostname::specificity(it.hostname())).map(|(at, _)| *at)
         };
-        let none = || refuse(404, "no-listener", request);
+        let none = || Box::new(refuse(404, "no-listener", request));
         let by_host = choose(host).ok_or_else(none);
         if !request.is_tls() {
             return by_host;
@@ -146,7 +147,7 @@ impl Reference {
         let by_name = choose(&name).ok_or_else(none)?;
         match by_host? {
             place if place == by_name => Ok(place),
-            _ => Err(Decision::respond(421, "misdirected")),
+            _ => Err(Box::new(Decision::respond(421, "misdirected"))),
         }
     }
 }

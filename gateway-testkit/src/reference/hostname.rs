@@ -34,10 +34,8 @@ pub(super) fn of_authority(authority: &str) -> Option<String> {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
             address.parse::<std::net::Ipv6Addr>().ok()?;
-            (
-                &authority[..address.len() + 2],
-                rest.strip_prefix(':').or(rest.is_empty().then_some(""))?,
-            )
+            let port = if rest.is_empty() { "" } else { rest.strip_prefix(':')? };
+            (&authority[..address.len() + 2], port)
         }
         None => authority.split_once(':').unwrap_or((authority, "")),
     };
