@@ -138,7 +138,7 @@ impl Reference {
             // Of equals the first: that of the older Gateway.
             fitting.min_by_key(|(_, it)| hostname::specificity(it.hostname())).map(|(at, _)| *at)
         };
-        let none = || Box::new(refuse(404, "no-listener", request));
+        let none = || Box::new(Decision::respond(404, "no-listener"));
         let by_host = choose(host).ok_or_else(none);
         if !request.is_tls() {
             return by_host;
