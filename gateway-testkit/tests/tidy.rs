@@ -102,7 +102,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
         "gateway-testkit",
         &["gateway-core", "http", "regex", "serde", "serde-saphyr", "serde_json"],
     ),
-    ("gateway-fuzz", &["gateway-core", "gateway-testkit", "http", "libfuzzer-sys"]),
+    ("gateway-fuzz", &["gateway-core", "gateway-testkit", "http", "libfuzzer-sys", "serde_json"]),
 ];
 
 /// Lines of one file, its tests not counted. Longer files usually hold two things.

@@ -40,7 +40,7 @@ impl Scenario {
             |value: Value| case::resource(value).expect("the generator writes valid objects");
         Self {
             resources: objects.into_iter().map(read).collect(),
-            requests: (0..requests).map(|_| requests::request(&mut bytes)).collect(),
+            requests: (0..requests).map(|_| requests::request(&mut bytes, &shape)).collect(),
         }
     }
 

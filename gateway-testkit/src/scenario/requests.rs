@@ -1,9 +1,9 @@
 //! Requests over the same small alphabets.
 
-use super::Bytes;
+use super::{Bytes, gateways::Parent};
 use crate::corpus::Request;
 
-pub(super) fn request(bytes: &mut Bytes<'_>) -> Request {
+pub(super) fn request(bytes: &mut Bytes<'_>, parents: &[Parent]) -> Request {
     let hosts =
         ["a.x", "b.x", "b.a.x", "c.b.a.x", "x", "y", "c.y", "A.X", "b.a.x.", "ax", "a.x.evil"];
     let host = bytes.pick(&hosts);
@@ -13,6 +13,10 @@ pub(super) fn request(bytes: &mut Bytes<'_>) -> Request {
     let query = bytes.pick(&queries);
     let (scheme, port) = bytes.pick(&[("http", ""), ("http", ""), ("http", ":81"), ("https", "")]);
     let mut request = Request::get(format!("{scheme}://{host}{port}{path}{query}"));
+    // Each Gateway has an address of its own, so a request comes in by one of them.
+    let gateways: Vec<_> = parents.iter().filter(|parent| parent.kind == "Gateway").collect();
+    let gateway = gateways[bytes.below(gateways.len())];
+    request = request.with_gateway(&format!("{}/{}", gateway.namespace, gateway.name));
     if scheme == "https" && bytes.one_in(3) {
         request = request.with_sni(bytes.pick(&["", "a.x", "b.a.x", "y"]));
     }
