@@ -13,7 +13,7 @@ use gateway_core::{
     matcher::{RequestHead, is_grpc_content_type},
     resolve::{
         StatusReport, resolve,
-        topology::{Topology, Transport},
+        topology::{ListenerId, ListenerProtocol, Topology, Transport},
     },
     scope::ControllerScope,
     snapshot::Snapshot,
@@ -53,20 +53,26 @@ impl Library {
 
     /// The socket that a request comes in by.
     fn bind(&self, request: &Request) -> Option<BindId> {
-        let is_of = |gateway: &str| {
-            move |listener: &gateway_core::resolve::topology::ListenerId| {
-                let listener = self.topology.listeners.get(listener.0 as usize);
-                listener.is_some_and(|it| {
-                    format!("{}/{}", it.gateway.namespace, it.gateway.name) == gateway
-                })
-            }
+        let gateway_of = |id: &ListenerId| {
+            let gateway = &self.topology.listeners.get(id.0 as usize)?.gateway;
+            Some(format!("{}/{}", gateway.namespace, gateway.name))
         };
         let mut binds = self.topology.binds.iter().filter(|bind| {
+            let mut gateways = bind.listeners.iter().filter_map(gateway_of);
             bind.key.port == request.port()
                 && bind.key.transport == Transport::Tcp
-                && request.gateway.as_ref().is_none_or(|it| bind.listeners.iter().any(is_of(it)))
+                && request.gateway.as_ref().is_none_or(|name| gateways.any(|it| it == *name))
         });
         self.table.bind(&binds.next()?.key)
+    }
+
+    /// Whether the handshake of a request succeeds, and leads to HTTP.
+    fn speaks_https(&self, bind: BindId, request: &Request) -> bool {
+        let listener = self.table.listener_for_sni(bind, request.sni());
+        listener.is_some_and(|listener| match &listener.protocol {
+            ListenerProtocol::Https(tls) => !tls.certificates.is_empty(),
+            _ => false,
+        })
     }
 }
 
@@ -94,6 +100,9 @@ impl Engine for Library {
             true => Ingress::tls(bind, request.sni()),
             false => Ingress::plain(bind),
         };
+        if request.is_tls() && !self.speaks_https(bind, request) {
+            return respond(Answer::new(Cause::NoListener, false));
+        }
         let found = match decide(&self.table, &ingress, &RequestHead::of(&original), |_| turn) {
             Decided::Respond(answer) => return respond(answer),
             Decided::Forward(forward) => forward,

@@ -98,10 +98,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "tracing-subscriber",
         ],
     ),
-    (
-        "gateway-testkit",
-        &["gateway-core", "http", "regex", "serde", "serde-saphyr", "serde_json"],
-    ),
+    ("gateway-testkit", &["gateway-core", "http", "regex", "serde", "serde-saphyr", "serde_json"]),
     ("gateway-fuzz", &["gateway-core", "gateway-testkit", "http", "libfuzzer-sys", "serde_json"]),
 ];
 
@@ -109,7 +106,8 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
 const LONGEST_FILE: usize = 450;
 
 /// Marks of unfinished work.
-const UNFINISHED: &[&str] = &["todo!(", "unimplemented!(", "dbg!(", "#[ignore", "FIXME", "#[allow("];
+const UNFINISHED: &[&str] =
+    &["todo!(", "unimplemented!(", "dbg!(", "#[ignore", "FIXME", "#[allow("];
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

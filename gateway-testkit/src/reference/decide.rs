@@ -1,5 +1,7 @@
 //! From a request to its rule and backend.
 
+use gateway_core::api::ProtocolType;
+
 use super::{
     Reference, backend, filters, hostname,
     listener::Listener,
@@ -123,13 +125,13 @@ impl Reference {
     // SPEC: one listener serves a request, the most specific one for its host. Over TLS the
     // handshake has chosen one already; if the host asks for another, the request is misdirected.
     fn listener(&self, request: &Request, host: &str) -> Result<usize, Box<Decision>> {
-        let protocol = if request.is_tls() { "HTTPS" } else { "HTTP" };
+        let protocols: &[_] = if request.is_tls() { &["HTTPS", "TLS"] } else { &["HTTP"] };
         let choose = |host: &str| {
             let fits = |listener: &&(usize, &Listener)| {
                 let listener = listener.1;
                 listener.serves
                     && listener.spec.port == i32::from(request.port())
-                    && listener.spec.protocol.as_str() == protocol
+                    && protocols.contains(&listener.spec.protocol.as_str())
                     && request.gateway.as_ref().is_none_or(|name| *name == listener.gateway)
                     && hostname::covers(listener.hostname(), host)
             };
@@ -144,7 +146,12 @@ impl Reference {
             return by_host;
         }
         let name = request.sni().unwrap_or("").to_ascii_lowercase();
-        let by_name = choose(&name).ok_or_else(none)?;
+        let speaks_http = |place: &usize| {
+            let listener = &self.listeners[*place];
+            listener.has_certificate && listener.spec.protocol == ProtocolType::Https
+        };
+        let by_name = choose(&name).filter(speaks_http);
+        let by_name = by_name.ok_or_else(none)?;
         match by_host? {
             place if place == by_name => Ok(place),
             _ => Err(Box::new(Decision::respond(421, "misdirected"))),

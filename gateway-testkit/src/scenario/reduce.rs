@@ -23,6 +23,9 @@ const OPTIONAL: &[&str] = &[
     "weight",
 ];
 
+/// Lists that the schema wants not empty.
+const NEVER_EMPTY: &[&str] = &["allowOrigins", "certificateRefs", "from", "listeners", "to"];
+
 impl Scenario {
     /// Leaves out whatever is not needed for `happens`: requests, objects, then parts of objects.
     #[must_use]
@@ -57,7 +60,7 @@ impl Scenario {
         for place in 0..self.resources.len() {
             let mut step = 0;
             while let Ok(mut value) = serde_json::to_value(&self.resources[place])
-                && remove_part(&mut value, &mut step.clone())
+                && remove_part("", &mut value, &mut step.clone())
             {
                 let mut without = self.clone();
                 match case::resource(value) {
@@ -77,16 +80,19 @@ impl Scenario {
     }
 }
 
-/// Removes the removable part number `step`, counted depth first; false if there are not so many.
-fn remove_part(value: &mut Value, step: &mut usize) -> bool {
+/// Removes the removable part number `step` of the field `key`, counted depth first; false if there
+/// are not so many.
+fn remove_part(key: &str, value: &mut Value, step: &mut usize) -> bool {
     match value {
         Value::Array(list) => {
-            if *step < list.len() {
+            let removable =
+                if NEVER_EMPTY.contains(&key) && list.len() == 1 { 0 } else { list.len() };
+            if *step < removable {
                 list.remove(*step);
                 return true;
             }
-            *step -= list.len();
-            list.iter_mut().any(|part| remove_part(part, step))
+            *step -= removable;
+            list.iter_mut().any(|part| remove_part("", part, step))
         }
         Value::Object(fields) => {
             let optional = fields.keys().filter(|key| OPTIONAL.contains(&&***key));
@@ -96,7 +102,7 @@ fn remove_part(value: &mut Value, step: &mut usize) -> bool {
                 return true;
             }
             *step -= optional.len();
-            fields.values_mut().any(|part| remove_part(part, step))
+            fields.iter_mut().any(|(key, part)| remove_part(key, part, step))
         }
         _ => false,
     }

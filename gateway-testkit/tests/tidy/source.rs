@@ -95,7 +95,8 @@ fn first_names(group: &str) -> Vec<String> {
 
 #[test]
 fn paths_are_found() {
-    let code = "use crate::{\n    a::{b, c},\n    d,\n};\nuse crate::e::F;\nfn f() { crate::g::h() }";
+    let code =
+        "use crate::{\n    a::{b, c},\n    d,\n};\nuse crate::e::F;\nfn f() { crate::g::h() }";
     let names: Vec<_> = crate_modules(code).into_iter().collect();
     assert_eq!(names, ["a", "d", "e", "g"]);
 }
