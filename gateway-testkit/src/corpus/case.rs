@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gateway_core::api::Resource;
+use gateway_core::{api::Resource, source::Sources};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -129,40 +129,40 @@ fn read_input(root: &Path, file: &Path) -> Result<Input, CorpusError> {
     let error = |what: &dyn fmt::Display| CorpusError::new(file, what);
     let text = fs::read_to_string(file).map_err(|e| error(&e))?;
     let mut input = Input::default();
-    for document in documents(&text) {
+    let mut objects = String::new();
+    // Only lines that are `---` and nothing else separate documents in the corpus.
+    for document in text.split("\n---\n") {
+        // What is left out leaves its lines behind, so that the places in diagnostics are right.
+        let lines = document.lines().count().saturating_sub(1);
         if starts_with(document, "include:") {
+            objects.push_str(&"\n".repeat(lines));
             let Include { include } = serde_saphyr::from_str(document).map_err(|e| error(&e))?;
             for name in include {
                 let included = read_input(root, &root.join(format!("include/{name}.yaml")))?;
                 input.resources.extend(included.resources);
             }
         } else if starts_with(document, "requests:") {
+            objects.push_str(&"\n".repeat(lines));
             let Requests { requests } = serde_saphyr::from_str(document).map_err(|e| error(&e))?;
             input.requests = requests;
-        } else if let Some(resource) = read_resource(document).map_err(|e| error(&e))? {
-            input.resources.push(resource);
+        } else {
+            objects.push_str(document);
+        }
+        objects.push_str("\n---\n");
+    }
+    let loaded = Sources::default().load(&file.to_string_lossy(), objects);
+    match loaded.diagnostics.first() {
+        Some(diagnostic) => Err(error(&diagnostic)),
+        None => {
+            input.resources.extend(loaded.resources.into_iter().map(|(resource, _)| resource));
+            Ok(input)
         }
     }
-    Ok(input)
-}
-
-/// The documents of a YAML text; only lines that are `---` and nothing else separate them.
-fn documents(text: &str) -> impl Iterator<Item = &str> {
-    text.split("\n---\n").map(|document| document.strip_prefix("---\n").unwrap_or(document))
 }
 
 fn starts_with(document: &str, key: &str) -> bool {
     let mut lines = document.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.next().is_some_and(|line| line.starts_with(key))
-}
-
-/// The object of a document; none if there is only a comment.
-fn read_resource(document: &str) -> Result<Option<Resource>, String> {
-    let value: Value = serde_saphyr::from_str(document).map_err(|error| error.to_string())?;
-    if value.is_null() {
-        return Ok(None);
-    }
-    resource(value).map(Some)
 }
 
 /// Reads an object; without a namespace it is in `default`.

@@ -27,9 +27,10 @@ impl fmt::Display for Difference {
 /// All places where `got` is not `expected`.
 pub(super) fn differences(case: &Case, expected: &Outcome, got: &Outcome) -> Vec<Difference> {
     let mut found = Found { case: &case.name, differences: Vec::new() };
+    // No status is the same as an empty one.
+    let empty = ObjectOutcome::default();
     for (name, object) in &expected.status {
-        // No status is the same as an empty one.
-        found.object(name, object, got.status.get(name).unwrap_or(&ObjectOutcome::default()));
+        found.object(name, object, got.status.get(name).unwrap_or(&empty));
     }
     for (place, request) in case.requests.iter().enumerate() {
         let name = format!("request {place} ({} {})", request.method(), request.url);

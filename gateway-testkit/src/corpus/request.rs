@@ -72,6 +72,12 @@ impl Request {
         Self { grpc: true, ..self }
     }
 
+    /// The same with another server name in the handshake; empty for none.
+    #[must_use]
+    pub fn with_sni(self, name: &str) -> Self {
+        Self { sni: Some(name.to_owned()), ..self }
+    }
+
     /// The same with the Gateway `namespace/name` as the one that is called.
     #[must_use]
     pub fn with_gateway(self, gateway: &str) -> Self {

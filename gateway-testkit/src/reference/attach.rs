@@ -59,7 +59,8 @@ fn attach(
         .iter()
         .enumerate()
         .filter(|(_, listener)| {
-            listener.owner_kind == parent.kind()
+            listener.taken
+                && listener.owner_kind == parent.kind()
                 && listener.owner_namespace == parent.namespace(&route.meta.namespace)
                 && listener.owner_name == parent.name
                 && parent.section_name.as_ref().is_none_or(|name| *name == listener.spec.name)

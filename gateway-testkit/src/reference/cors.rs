@@ -48,8 +48,8 @@ fn common(cors: &HttpCorsFilter, origin: &str) -> Vec<(String, String)> {
         headers.push(line("access-control-allow-credentials", "true"));
     }
     // SPEC: the wildcard means every header only where there are no credentials.
-    let exposes_any = cors.expose_headers == ["*"];
-    if !cors.expose_headers.is_empty() && !(exposes_any && cors.allow_credentials()) {
+    let is_hidden = cors.expose_headers == ["*"] && cors.allow_credentials();
+    if !cors.expose_headers.is_empty() && !is_hidden {
         headers.push(line("access-control-expose-headers", &cors.expose_headers.join(",")));
     }
     headers

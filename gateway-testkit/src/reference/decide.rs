@@ -1,5 +1,7 @@
 //! From a request to its rule and backend.
 
+use gateway_core::api::ProtocolType;
+
 use super::{
     Reference, backend, filters, hostname,
     listener::Listener,
@@ -60,7 +62,7 @@ impl Reference {
     pub fn verdict(&self, request: &Request) -> Verdict {
         let found = match self.find(request) {
             Ok(found) => found,
-            Err(decision) => return Verdict::Always(decision),
+            Err(decision) => return Verdict::Always(*decision),
         };
         let mut sent = filters::Sent::new(request, &found);
         if let Some(answer) = sent.apply(&self.world, &found, &found.rule.filters) {
@@ -86,9 +88,9 @@ impl Reference {
         Verdict::Shares(shares)
     }
 
-    pub(super) fn find<'r>(&'r self, request: &Request) -> Result<Found<'r>, Decision> {
+    pub(super) fn find<'r>(&'r self, request: &Request) -> Result<Found<'r>, Box<Decision>> {
         let host = hostname::of_authority(request.authority())
-            .ok_or_else(|| Decision::respond(400, "bad-request"))?;
+            .ok_or_else(|| Box::new(Decision::respond(400, "bad-request")))?;
         let place = self.listener(request, &host)?;
         let mut candidates = Vec::new();
         for (route, parents) in &self.routes {
@@ -113,7 +115,8 @@ impl Reference {
             }
         }
         let best = candidates.into_iter().min_by(|(a, ..), (b, ..)| a.cmp(b));
-        let (rank, route, rule, entry) = best.ok_or_else(|| refuse(404, "no-route", request))?;
+        let (rank, route, rule, entry) =
+            best.ok_or_else(|| Box::new(refuse(404, "no-route", request)))?;
         let listener = &self.listeners[place];
         let matched_prefix = matching::matched_prefix(entry);
         Ok(Found { listener, route, rule, rule_place: rank.3, matched_prefix })
@@ -121,14 +124,14 @@ impl Reference {
 
     // SPEC: one listener serves a request, the most specific one for its host. Over TLS the
     // handshake has chosen one already; if the host asks for another, the request is misdirected.
-    fn listener(&self, request: &Request, host: &str) -> Result<usize, Decision> {
-        let protocol = if request.is_tls() { "HTTPS" } else { "HTTP" };
+    fn listener(&self, request: &Request, host: &str) -> Result<usize, Box<Decision>> {
+        let protocols: &[_] = if request.is_tls() { &["HTTPS", "TLS"] } else { &["HTTP"] };
         let choose = |host: &str| {
             let fits = |listener: &&(usize, &Listener)| {
                 let listener = listener.1;
                 listener.serves
                     && listener.spec.port == i32::from(request.port())
-                    && listener.spec.protocol.as_str() == protocol
+                    && protocols.contains(&listener.spec.protocol.as_str())
                     && request.gateway.as_ref().is_none_or(|name| *name == listener.gateway)
                     && hostname::covers(listener.hostname(), host)
             };
@@ -137,16 +140,21 @@ impl Reference {
             // Of equals the first: that of the older Gateway.
             fitting.min_by_key(|(_, it)| hostname::specificity(it.hostname())).map(|(at, _)| *at)
         };
-        let none = || refuse(404, "no-listener", request);
+        let none = || Box::new(Decision::respond(404, "no-listener"));
         let by_host = choose(host).ok_or_else(none);
         if !request.is_tls() {
             return by_host;
         }
         let name = request.sni().unwrap_or("").to_ascii_lowercase();
-        let by_name = choose(&name).ok_or_else(none)?;
+        let speaks_http = |place: &usize| {
+            let listener = &self.listeners[*place];
+            listener.has_certificate && listener.spec.protocol == ProtocolType::Https
+        };
+        let by_name = choose(&name).filter(speaks_http);
+        let by_name = by_name.ok_or_else(none)?;
         match by_host? {
             place if place == by_name => Ok(place),
-            _ => Err(Decision::respond(421, "misdirected")),
+            _ => Err(Box::new(Decision::respond(421, "misdirected"))),
         }
     }
 }

@@ -30,14 +30,12 @@ pub(super) fn specificity(hostname: &str) -> (bool, bool, Reverse<usize>) {
 
 /// The host of a Host field: lower case, no port, no trailing dot; none if it is malformed.
 // SPEC: RFC 9112 section 3.2: a Host that is no `host[:port]` is answered with 400.
-pub(super) fn of_authority(authority: &str) -> Option<String> {
+pub(crate) fn of_authority(authority: &str) -> Option<String> {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
             address.parse::<std::net::Ipv6Addr>().ok()?;
-            (
-                &authority[..address.len() + 2],
-                rest.strip_prefix(':').or(rest.is_empty().then_some(""))?,
-            )
+            let port = if rest.is_empty() { "" } else { rest.strip_prefix(':')? };
+            (&authority[..address.len() + 2], port)
         }
         None => authority.split_once(':').unwrap_or((authority, "")),
     };

@@ -14,8 +14,13 @@ pub(super) struct Listener {
     pub(super) owner_namespace: String,
     pub(super) owner_name: String,
     pub(super) spec: api::Listener,
-    /// Whether requests can come in here.
+    /// Whether the Gateway takes the object that holds it.
+    pub(super) taken: bool,
+    /// Whether it has its place on the port.
     pub(super) serves: bool,
+    /// Whether a TLS handshake can succeed. One that cannot keeps its place: the hosts of a listener
+    /// whose certificate is missing do not fall to another listener.
+    pub(super) has_certificate: bool,
 }
 
 impl Listener {
@@ -24,18 +29,18 @@ impl Listener {
     }
 }
 
-/// All listeners of our Gateways: the oldest Gateway first, each before its ListenerSets. Those of
-/// ListenerSets that are refused do not exist.
+/// All listeners of our Gateways: the oldest Gateway first, each before its ListenerSets.
 pub(super) fn listeners(world: &World) -> Vec<Listener> {
     let mut all = Vec::new();
     for gateway in world.our_gateways() {
         let meta = &gateway.metadata;
         let own = owned(gateway, "Gateway", &meta.namespace, &meta.name, &gateway.spec.listeners);
-        let mut groups = vec![own];
-        let accepted = is_accepted(world, gateway);
-        for set in sets(world, gateway).filter(|set| accepted && is_allowed(world, gateway, set)) {
+        let mut groups = vec![(own, true)];
+        let accepted = is_accepted(world, gateway) && has_valid_listener(&groups[0].0);
+        for set in sets(world, gateway) {
             let (meta, listeners) = (&set.metadata, &set.spec.listeners);
-            groups.push(owned(gateway, "ListenerSet", &meta.namespace, &meta.name, listeners));
+            let own = owned(gateway, "ListenerSet", &meta.namespace, &meta.name, listeners);
+            groups.push((own, accepted && is_allowed(world, gateway, set)));
         }
         all.extend(merge(world, groups, accepted));
     }
@@ -55,7 +60,9 @@ fn owned(
         owner_namespace: namespace.to_owned(),
         owner_name: name.to_owned(),
         spec: spec.clone(),
+        taken: false,
         serves: false,
+        has_certificate: false,
     };
     listeners.iter().map(listener).collect()
 }
@@ -86,6 +93,15 @@ fn is_accepted(world: &World, gateway: &Gateway) -> bool {
         && class.is_some_and(|class| class.spec.parameters_ref.is_none())
 }
 
+// SPEC: a Gateway without any valid listener of its own is not accepted, and so none of its sets is.
+fn has_valid_listener(own: &[Listener]) -> bool {
+    own.iter().enumerate().any(|(place, listener)| {
+        let others = own.iter().enumerate().filter(|(other, _)| *other != place);
+        let mut others = others.map(|(_, other)| other);
+        is_supported(&listener.spec) && !others.any(|other| conflict(&listener.spec, &other.spec))
+    })
+}
+
 // SPEC: without allowedListeners no ListenerSet may attach.
 fn is_allowed(world: &World, gateway: &Gateway, set: &ListenerSet) -> bool {
     let allowed = gateway.spec.allowed_listeners.as_ref().and_then(|it| it.namespaces.as_ref());
@@ -95,11 +111,11 @@ fn is_allowed(world: &World, gateway: &Gateway, set: &ListenerSet) -> bool {
     })
 }
 
-/// Decides which listeners serve. Inside one object none of those that conflict is taken; between
-/// objects the one that comes first is.
-fn merge(world: &World, groups: Vec<Vec<Listener>>, accepted: bool) -> Vec<Listener> {
+/// Decides which listeners serve. Inside one object none of those that conflict does; between
+/// objects the one that comes first does.
+fn merge(world: &World, groups: Vec<(Vec<Listener>, bool)>, accepted: bool) -> Vec<Listener> {
     let mut merged: Vec<Listener> = Vec::new();
-    for group in groups {
+    for (group, taken) in groups {
         let fits: Vec<bool> = group
             .iter()
             .enumerate()
@@ -107,13 +123,16 @@ fn merge(world: &World, groups: Vec<Vec<Listener>>, accepted: bool) -> Vec<Liste
                 let others = group.iter().enumerate().filter(|(other, _)| *other != place);
                 let mut claimed = merged.iter().filter(|it| it.serves);
                 accepted
+                    && taken
                     && is_supported(&listener.spec)
                     && !others.into_iter().any(|(_, other)| conflict(&listener.spec, &other.spec))
                     && !claimed.any(|other| conflict(&listener.spec, &other.spec))
             })
             .collect();
         let decided = group.into_iter().zip(fits).map(|(mut listener, fits)| {
-            listener.serves = fits && has_certificate(world, &listener);
+            listener.taken = taken;
+            listener.serves = fits;
+            listener.has_certificate = has_certificate(world, &listener);
             listener
         });
         merged.extend(decided);

@@ -1,6 +1,6 @@
 //! Whether a match entry fits a request, and which of several wins.
 
-use std::cmp::Reverse;
+use std::{cell::RefCell, cmp::Reverse, collections::HashMap};
 
 use gateway_core::api::{
     GrpcHeaderMatch, GrpcMethodMatch, GrpcMethodMatchType, GrpcRouteMatch, HeaderMatchType,
@@ -64,7 +64,8 @@ pub(super) fn is_valid(entry: &Match) -> bool {
 pub(super) fn matched_prefix(entry: &Match) -> Option<usize> {
     let Match::Http(HttpRouteMatch { path, .. }) = entry else { return None };
     let Some(path) = path else { return Some(0) };
-    let prefix = path.value().strip_suffix('/').unwrap_or(path.value());
+    let value = path.value();
+    let prefix = value.strip_suffix('/').unwrap_or(value);
     (*path.kind() == PathMatchType::PathPrefix).then_some(prefix.len())
 }
 
@@ -224,6 +225,15 @@ fn matches(pattern: &str, text: &str) -> bool {
 
 /// A regular expression over the whole text.
 fn regex(pattern: &str) -> Option<Regex> {
-    Regex::new(pattern).ok()?;
-    Regex::new(&format!("^(?:{pattern})$")).ok()
+    thread_local! {
+        // Compiling is slow, and the same few patterns come again and again.
+        static KNOWN: RefCell<HashMap<String, Option<Regex>>> = RefCell::default();
+    }
+    KNOWN.with_borrow_mut(|known| {
+        let compile = || {
+            Regex::new(pattern).ok()?;
+            Regex::new(&format!("^(?:{pattern})$")).ok()
+        };
+        known.entry(pattern.to_owned()).or_insert_with(compile).clone()
+    })
 }

@@ -131,9 +131,9 @@ pub(super) fn routes(world: &World) -> Vec<Route> {
 }
 
 // SPEC: a rule without matches has one that takes everything.
-fn or_default<M: Clone + Default>(matches: &[M]) -> impl Iterator<Item = M> {
+fn or_default<M: Clone + Default>(matches: &[M]) -> impl Iterator<Item = M> + '_ {
     let default = matches.is_empty().then(M::default);
-    matches.to_vec().into_iter().chain(default)
+    matches.iter().cloned().chain(default)
 }
 
 fn weight(weight: i32) -> u64 {

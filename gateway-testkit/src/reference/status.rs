@@ -45,7 +45,8 @@ fn owner(listener: &Listener) -> (&str, &str, &str) {
 
 // SPEC: routes of all kinds count, each once, whether or not the listener serves.
 fn listeners_status(model: &Reference, of: (&str, &str, &str)) -> ObjectStatus {
-    let own = model.listeners.iter().enumerate().filter(|(_, listener)| owner(listener) == of);
+    let own = model.listeners.iter().enumerate();
+    let own = own.filter(|(_, listener)| owner(listener) == of && listener.taken);
     let entry = |(place, listener): (usize, &Listener)| {
         let attached = model.routes.iter().filter(|(_, parents)| {
             parents
