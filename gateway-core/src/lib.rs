@@ -6,6 +6,7 @@ pub mod build;
 pub mod compile;
 pub mod decide;
 pub mod diagnostic;
+pub mod endpoints;
 pub mod feature;
 pub mod filter;
 pub mod matcher;

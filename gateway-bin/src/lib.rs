@@ -1,0 +1,29 @@
+//! The program `gateway`: a Gateway API proxy that runs from files.
+//!
+//! The library is what the program is made of, so that tests can drive it in process. Updates go
+//! in at [`run::Gateway::apply`]; requests come in at sockets.
+
+pub mod error;
+pub mod guard;
+mod listen;
+mod proxy;
+pub mod run;
+mod telemetry;
+pub mod upstream;
+mod worker;
+
+use gateway_core::{compile::RouteTable, endpoints::Endpoints, resolve::topology::Topology};
+
+pub use listen::Addresses;
+pub use telemetry::AccessLog;
+
+/// Everything that is served from one moment on.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// Sockets and listeners.
+    pub topology: Topology,
+    /// The routes.
+    pub table: RouteTable,
+    /// Where backends are.
+    pub endpoints: Endpoints,
+}

@@ -1,0 +1,266 @@
+//! One connection of a client, from the first byte to the last.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use gateway_core::matcher::Scheme;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    time::{Instant, Sleep, sleep, timeout},
+};
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::{
+    BindState, ConnectionState, PREFACE,
+    drain::Member,
+    io::{GuardedIo, Socket},
+};
+use crate::{
+    guard::{Limits, Peer},
+    proxy::{ClientSide, Proxy},
+};
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    bind: Arc<BindState>,
+    proxy: Arc<Proxy>,
+    member: Member,
+) {
+    // A socket that refuses this is about to fail anyway.
+    let _ = socket.set_nodelay(true);
+    let connection = Opening { peer, bind, proxy, member };
+    if connection.bind.is_tls() {
+        connection.serve_tls(socket).await;
+    } else {
+        connection.serve_plain(socket).await;
+    }
+}
+
+struct Opening {
+    peer: SocketAddr,
+    bind: Arc<BindState>,
+    proxy: Arc<Proxy>,
+    member: Member,
+}
+
+impl Opening {
+    async fn serve_tls(self, socket: TcpStream) {
+        let limit = self.proxy.limits().handshake_time;
+        let Ok(Some((socket, sni))) = timeout(limit, self.shake_hands(socket)).await else {
+            self.proxy.telemetry().handshake_failed(&self.bind.label);
+            return;
+        };
+        let http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
+        let client = self.client(Scheme::Https, sni.as_deref());
+        let socket = Socket::Tls(Box::new(socket));
+        self.serve_http(socket, Bytes::new(), http2, client).await;
+    }
+
+    async fn shake_hands(
+        &self,
+        socket: TcpStream,
+    ) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, Option<Box<str>>)> {
+        let hello = LazyConfigAcceptor::new(Default::default(), socket).await.ok()?;
+        let sni: Option<Box<str>> = hello.client_hello().server_name().map(Into::into);
+        // SPEC: a name that no listener serves is closed without an answer.
+        let config = self.bind.tls.load().choose(sni.as_deref()).cloned()?;
+        Some((hello.into_stream(config).await.ok()?, sni))
+    }
+
+    async fn serve_plain(self, mut socket: TcpStream) {
+        let limits = self.proxy.limits();
+        let first = sniff(&mut socket, limits.idle_time, limits.head_time).await;
+        let Ok((first, http2)) = first else { return };
+        let client = self.client(Scheme::Http, None);
+        self.serve_http(Socket::Plain(socket), first, http2, client).await;
+    }
+
+    fn client(&self, scheme: Scheme, sni: Option<&str>) -> Arc<ClientSide> {
+        let ingress = self.bind.ingress.clone().from_peer(self.peer);
+        Arc::new(ClientSide {
+            peer: Peer::new(self.peer.ip(), scheme),
+            ingress: match scheme {
+                Scheme::Http => ingress,
+                Scheme::Https => ingress.over_tls(sni),
+            },
+            state: Arc::new(ConnectionState::default()),
+            bind: Arc::clone(&self.bind),
+        })
+    }
+
+    async fn serve_http(
+        self,
+        socket: Socket,
+        first: Bytes,
+        http2: bool,
+        client: Arc<ClientSide>,
+    ) {
+        let Self { proxy, mut member, .. } = self;
+        let state = Arc::clone(&client.state);
+        let limits = proxy.limits().clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            Proxy::serve(Arc::clone(&proxy), Arc::clone(&client), request)
+        });
+        if http2 {
+            let io = GuardedIo::http2(socket, first, Arc::clone(&state), &limits);
+            let connection = http2_builder(&limits).serve_connection(TokioIo::new(io), service);
+            let mut idle = IdleStreams::new(limits.idle_time);
+            let ended = |cx: &mut Context<'_>| idle.poll(&state, cx);
+            drive(connection, &mut member, ended).await;
+        } else {
+            let io = GuardedIo::http1(socket, first, state, &limits);
+            let connection = http1_builder(&limits).serve_connection(TokioIo::new(io), service);
+            drive(connection.with_upgrades(), &mut member, |_| Poll::Pending).await;
+        }
+    }
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let head = limits.head_bytes + limits.target_bytes;
+    let mut builder = http1::Builder::new();
+    builder
+        .max_headers(limits.headers)
+        .max_header_size(head)
+        .max_buf_size(head.max(64 * 1024))
+        // The clocks of `GuardedIo` do it, without a timer for each request.
+        .header_read_timeout(None);
+    builder
+}
+
+fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(64 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(100)
+        .keep_alive_interval(Duration::from_secs(60))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+/// Reads until it is clear whether the client begins with the preface of HTTP/2. What was read
+/// comes back.
+async fn sniff(
+    socket: &mut TcpStream,
+    patience: Duration,
+    rest: Duration,
+) -> io::Result<(Bytes, bool)> {
+    let mut first = BytesMut::with_capacity(1024);
+    let mut limit = patience;
+    loop {
+        let read = timeout(limit, socket.read_buf(&mut first)).await;
+        if read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let length = first.len().min(PREFACE.len());
+        if first[..length] != PREFACE[..length] {
+            return Ok((first.freeze(), false));
+        }
+        if length == PREFACE.len() {
+            return Ok((first.freeze(), true));
+        }
+        limit = rest;
+    }
+}
+
+/// A connection that can be asked to end after what it is at.
+trait Graceful: Future {
+    fn end_soon(self: Pin<&mut Self>);
+}
+
+impl<S, E> Graceful for http1::UpgradeableConnection<TokioIo<GuardedIo>, S>
+where
+    S: hyper::service::HttpService<Incoming, Error = E>,
+    Self: Future,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::ResBody: http_body::Body + 'static,
+    <S::ResBody as http_body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn end_soon(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Graceful for http2::Connection<TokioIo<GuardedIo>, S, TokioExecutor>
+where
+    S: hyper::service::HttpService<Incoming>,
+    Self: Future,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::ResBody: http_body::Body + 'static,
+    <S::ResBody as http_body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, S::ResBody>,
+{
+    fn end_soon(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Runs a connection to its end; asks it to end once its group is drained or `idle` is ready.
+async fn drive<C: Graceful>(
+    connection: C,
+    member: &mut Member,
+    mut idle: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) {
+    let mut connection = pin!(connection);
+    let mut asked = false;
+    poll_fn(|cx| {
+        if !asked && (member.should_end(cx.waker()) || idle(cx).is_ready()) {
+            asked = true;
+            connection.as_mut().end_soon();
+        }
+        // How a client's connection ends concerns nobody: its requests have been accounted for.
+        connection.as_mut().poll(cx).map(drop)
+    })
+    .await;
+}
+
+/// Ready once an HTTP/2 connection had no stream for the whole idle time.
+struct IdleStreams {
+    time: Duration,
+    seen: u32,
+    quiet_since: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl IdleStreams {
+    fn new(time: Duration) -> Self {
+        let step = time / 4;
+        Self { time, seen: 0, quiet_since: Instant::now(), sleep: Box::pin(sleep(step)) }
+    }
+
+    fn poll(&mut self, state: &ConnectionState, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.sleep.as_mut().poll(cx));
+            let now = Instant::now();
+            let (requests, active) = state.load();
+            if requests != self.seen || active > 0 {
+                (self.seen, self.quiet_since) = (requests, now);
+            } else if now.saturating_duration_since(self.quiet_since) >= self.time {
+                return Poll::Ready(());
+            }
+            self.sleep.as_mut().reset(now + self.time / 4);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Telling connections to end after the request that they are at.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::Waker,
+};
+
+use crate::upstream::lock;
+
+/// A group of connections that are drained together.
+#[derive(Debug, Default)]
+pub(crate) struct Drain {
+    begun: AtomicBool,
+    members: Mutex<Members>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl Drain {
+    /// Tells all members, also those that come later.
+    pub(crate) fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
+        let wakers: Vec<Waker> =
+            lock(&self.members).wakers.iter().flatten().map(Waker::clone).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether members should end.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Adds a connection.
+    pub(crate) fn join(self: &Arc<Self>) -> Member {
+        let mut members = lock(&self.members);
+        let place = members.free.pop().unwrap_or_else(|| {
+            members.wakers.push(None);
+            members.wakers.len() - 1
+        });
+        Member { drain: Arc::clone(self), place, told: None }
+    }
+}
+
+/// A connection of a group.
+#[derive(Debug)]
+pub(crate) struct Member {
+    drain: Arc<Drain>,
+    place: usize,
+    told: Option<Waker>,
+}
+
+impl Member {
+    /// Whether to end now; else `waker` is woken when it is time.
+    pub(crate) fn should_end(&mut self, waker: &Waker) -> bool {
+        if self.told.as_ref().is_none_or(|told| !told.will_wake(waker)) {
+            self.told = Some(waker.clone());
+            lock(&self.drain.members).wakers[self.place] = Some(waker.clone());
+        }
+        // After the waker was left: whoever begins now finds it.
+        self.drain.has_begun()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let mut members = lock(&self.drain.members);
+        members.wakers[self.place] = None;
+        members.free.push(self.place);
+    }
+}
+
+/// Counts what lives, up to a limit.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    /// Counts one more, unless there are `most` already.
+    pub(crate) fn try_new(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let add = |n| (n < most).then_some(n + 1);
+        let counted = count.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
+        counted.is_ok().then(|| Self(Arc::clone(count)))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, atomic::AtomicUsize},
+        task::Waker,
+    };
+
+    use super::{Counted, Drain};
+
+    #[test]
+    fn members_are_told_and_places_used_again() {
+        let drain = Arc::new(Drain::default());
+        let (mut first, second) = (drain.join(), drain.join());
+        assert_eq!((first.place, second.place), (0, 1));
+        assert!(!first.should_end(Waker::noop()));
+        drop(second);
+        assert_eq!(drain.join().place, 1);
+        drain.begin();
+        assert!(first.should_end(Waker::noop()));
+        assert!(drain.join().should_end(Waker::noop()));
+    }
+
+    #[test]
+    fn counts_up_to_the_limit() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let one = Counted::try_new(&count, 1);
+        assert!(one.is_some());
+        assert!(Counted::try_new(&count, 1).is_none());
+        drop(one);
+        assert!(Counted::try_new(&count, 1).is_some());
+    }
+}

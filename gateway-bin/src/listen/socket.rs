@@ -1,0 +1,124 @@
+//! Opening sockets: which address and port, and one for each worker.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+};
+
+use gateway_core::resolve::topology::{BindAddress, BindKey};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::lookup_host;
+
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: i32 = 1024;
+
+/// Where the program listens for the addresses and ports of Gateways.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The address of Gateways that name none.
+    pub default: IpAddr,
+    /// Added to every port that `ports` does not name; a sum beyond 65535 cannot be bound.
+    pub port_offset: u16,
+    /// The port of the socket for a port of listeners. 0 lets the system choose.
+    pub ports: BTreeMap<u16, u16>,
+}
+
+impl Default for Addresses {
+    fn default() -> Self {
+        let default = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Self { default, port_offset: 0, ports: BTreeMap::new() }
+    }
+}
+
+impl Addresses {
+    /// The port of the socket for `port` of a Gateway; none if there is no such port.
+    #[must_use]
+    pub fn port(&self, port: u16) -> Option<u16> {
+        match self.ports.get(&port) {
+            Some(mapped) => Some(*mapped),
+            None => port.checked_add(self.port_offset),
+        }
+    }
+}
+
+/// The sockets of one bind: for each address one for each worker.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// For each worker its sockets.
+    pub(crate) sockets: Vec<Vec<TcpListener>>,
+}
+
+/// Opens the sockets of `key` for `workers` threads. `taken` are the addresses of other binds.
+///
+/// # Errors
+/// With the reason, for the status of the Gateway.
+pub(crate) async fn open(
+    key: &BindKey,
+    addresses: &Addresses,
+    workers: usize,
+    taken: &[SocketAddr],
+) -> Result<Opened, String> {
+    let port = addresses.port(key.port).ok_or("with the port offset there is no such port")?;
+    let fallback = SocketAddr::new(addresses.default, port);
+    let wanted = match &key.address {
+        BindAddress::Default => vec![fallback],
+        BindAddress::Ip(ip) => vec![SocketAddr::new(*ip, port)],
+        BindAddress::Hostname(name) => match look_up(name, port).await {
+            Ok(found) if !found.is_empty() => match open_all(&found, workers, taken) {
+                Ok(opened) => return Ok(opened),
+                // The name is that of a load balancer or Service in front of this program.
+                Err(_) => vec![fallback],
+            },
+            _ => vec![fallback],
+        },
+    };
+    open_all(&wanted, workers, taken)
+}
+
+async fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let mut found: Vec<SocketAddr> = lookup_host((name, port)).await?.collect();
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+fn open_all(
+    wanted: &[SocketAddr],
+    workers: usize,
+    taken: &[SocketAddr],
+) -> Result<Opened, String> {
+    let mut opened = Opened {
+        addresses: Vec::new(),
+        sockets: (0..workers).map(|_| Vec::new()).collect(),
+    };
+    for address in wanted {
+        // The kernel would let two binds of one program share an address and mix their requests.
+        if taken.iter().any(|other| overlap(other, address)) {
+            return Err(format!("{address} is in use by another Gateway"));
+        }
+        let mut address = *address;
+        for of_worker in &mut opened.sockets {
+            let socket = open_one(address).map_err(|error| format!("{address}: {error}"))?;
+            address = socket.local_addr().map_err(|error| format!("{address}: {error}"))?;
+            of_worker.push(socket);
+        }
+        opened.addresses.push(address);
+    }
+    Ok(opened)
+}
+
+fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
+    one == other && one.port() != 0
+}
+
+fn open_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,249 @@
+//! TLS of HTTPS listeners: the listener by server name, then its certificate.
+//!
+//! In: the TLS of the listeners of a socket. Out: a rustls configuration for each, chosen by the
+//! client's server name. New handshakes use the newest ones; connections keep theirs. Not here:
+//! whether a certificate may be used, which `resolve` has judged.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use gateway_core::{
+    matcher::HostPattern,
+    resolve::topology::{ClientValidation, Listener, ListenerProtocol, ListenerTls},
+};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, UnixTime},
+    server::{
+        ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
+        WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    sign::CertifiedKey,
+};
+
+use crate::upstream::{
+    lock,
+    tls::{key_pair, roots_of_pem},
+};
+
+/// The TLS listeners of one socket, the most specific hostname first.
+#[derive(Debug, Default)]
+pub(crate) struct TlsListeners(Vec<TlsListener>);
+
+#[derive(Debug)]
+struct TlsListener {
+    hostname: HostPattern,
+    source: Option<Arc<ListenerTls>>,
+    /// None for listeners whose protocol is not served or that cannot be set up.
+    config: Option<Arc<ServerConfig>>,
+}
+
+impl TlsListeners {
+    /// The configuration for a client that asks for `sni`; none closes the connection.
+    // SPEC: a listener without hostname takes unknown server names and clients that send none.
+    pub(crate) fn choose(&self, sni: Option<&str>) -> Option<&Arc<ServerConfig>> {
+        let host = sni.unwrap_or("");
+        let chosen = self.0.iter().find(|listener| listener.hostname.is_match(host));
+        chosen.and_then(|listener| listener.config.as_ref())
+    }
+}
+
+/// Builds configurations, and keeps what must outlive them: ticket keys.
+#[derive(Debug)]
+pub(crate) struct TlsFactory {
+    provider: Arc<CryptoProvider>,
+    /// One set of ticket keys for each way to verify clients, so that a session cannot be carried
+    /// from a listener that asks for no certificate to one that does.
+    tickets: Mutex<HashMap<Option<ClientValidation>, Arc<dyn ProducesTickets>>>,
+}
+
+impl TlsFactory {
+    pub(crate) fn new(provider: Arc<CryptoProvider>) -> Self {
+        Self { provider, tickets: Mutex::default() }
+    }
+
+    /// The configurations of a socket's listeners; those of `before` whose source is the same stay.
+    pub(crate) fn listeners(
+        &self,
+        listeners: &[Arc<Listener>],
+        before: &TlsListeners,
+    ) -> TlsListeners {
+        let mut built: Vec<TlsListener> = listeners
+            .iter()
+            .map(|listener| {
+                let hostname = listener.hostname.clone();
+                let ListenerProtocol::Https(tls) = &listener.protocol else {
+                    return TlsListener { hostname, source: None, config: None };
+                };
+                let known = before.0.iter().find(|known| known.source.as_ref() == Some(tls));
+                let config = match known {
+                    Some(known) => known.config.clone(),
+                    // INVARIANT: without configuration every handshake is refused.
+                    None => self.config(tls).ok().map(Arc::new),
+                };
+                TlsListener { hostname, source: Some(Arc::clone(tls)), config }
+            })
+            .collect();
+        built.sort_by(|a, b| a.hostname.specificity_cmp(&b.hostname));
+        TlsListeners(built)
+    }
+
+    fn config(&self, tls: &ListenerTls) -> Result<ServerConfig, String> {
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        let builder = match &tls.client_validation {
+            None => builder.with_no_client_auth(),
+            Some(validation) => {
+                builder.with_client_cert_verifier(self.client_verifier(validation)?)
+            }
+        };
+        let certificates = Certificates::new(tls, &self.provider)?;
+        let mut config = builder.with_cert_resolver(Arc::new(certificates));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = self.tickets(tls.client_validation.as_ref())?;
+        Ok(config)
+    }
+
+    fn tickets(
+        &self,
+        validation: Option<&ClientValidation>,
+    ) -> Result<Arc<dyn ProducesTickets>, String> {
+        let mut tickets = lock(&self.tickets);
+        if let Some(known) = tickets.get(&validation.cloned()) {
+            return Ok(Arc::clone(known));
+        }
+        let new = rustls::crypto::ring::Ticketer::new().map_err(|error| error.to_string())?;
+        tickets.insert(validation.cloned(), Arc::clone(&new));
+        Ok(new)
+    }
+
+    fn client_verifier(
+        &self,
+        validation: &ClientValidation,
+    ) -> Result<Arc<dyn ClientCertVerifier>, String> {
+        let roots = Arc::new(roots_of_pem(&validation.trusted)?);
+        let provider = Arc::clone(&self.provider);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map_err(|error| error.to_string())?;
+        if validation.allow_insecure_fallback {
+            return Ok(Arc::new(InsecureFallback(verifier)));
+        }
+        Ok(verifier)
+    }
+}
+
+/// The certificates of one listener with the names that they are for.
+struct Certificates(Vec<(Vec<HostPattern>, Arc<CertifiedKey>)>);
+
+impl Certificates {
+    fn new(tls: &ListenerTls, provider: &CryptoProvider) -> Result<Self, String> {
+        let mut certificates = Vec::new();
+        for pair in &tls.certificates {
+            let (chain, key) = key_pair(pair)?;
+            let names = names_of(&chain)?;
+            let key = CertifiedKey::from_der(chain, key, provider);
+            certificates.push((names, Arc::new(key.map_err(|error| error.to_string())?)));
+        }
+        if certificates.is_empty() {
+            return Err("the listener has no certificate".to_owned());
+        }
+        Ok(Self(certificates))
+    }
+
+    // SPEC: the longest match, exact over wildcard; else the first certificate.
+    fn choose(&self, sni: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+        let sni = sni.unwrap_or("");
+        let best = |names: &[HostPattern]| {
+            names
+                .iter()
+                .filter(|name| covers(name, sni))
+                .min_by(|a, b| a.specificity_cmp(b))
+                .cloned()
+        };
+        let fitting = self.0.iter().filter_map(|(names, key)| Some((best(names)?, key)));
+        let fitting = fitting.min_by(|(a, _), (b, _)| a.specificity_cmp(b));
+        fitting.map(|(_, key)| key).or_else(|| self.0.first().map(|(_, key)| key))
+    }
+}
+
+/// A wildcard of a certificate stands for one label only (RFC 6125 section 6.4.3).
+fn covers(name: &HostPattern, sni: &str) -> bool {
+    match name {
+        HostPattern::Wildcard(suffix) => {
+            name.is_match(sni) && !sni[..sni.len() - suffix.len()].contains('.')
+        }
+        _ => name.is_match(sni),
+    }
+}
+
+fn names_of(chain: &[CertificateDer<'static>]) -> Result<Vec<HostPattern>, String> {
+    let leaf = chain.first().ok_or("the chain is empty")?;
+    let leaf = webpki::EndEntityCert::try_from(leaf).map_err(|error| error.to_string())?;
+    Ok(leaf.valid_dns_names().map(HostPattern::new).collect())
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(names, _)| names)).finish()
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.choose(hello.server_name()).cloned()
+    }
+}
+
+/// `AllowInsecureFallback`: a certificate is asked for, and whatever comes is let in.
+#[derive(Debug)]
+struct InsecureFallback(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for InsecureFallback {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,175 @@
+//! The program as a whole: tables in, sockets open, requests served, until it is time to end.
+//!
+//! In: a [`Config`] and [`Update`]s as they come. Out: served requests, and for each update what
+//! became of its sockets. Not here: where updates come from (`source`) and the command line.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use gateway_core::{
+    compile::RouteTable,
+    resolve::topology::{BindKey, Topology},
+};
+use gateway_tower::{RouteService, RouteSettings, TableHandle};
+use rustls::crypto::CryptoProvider;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    Update,
+    error::Error,
+    guard::Limits,
+    listen::{Addresses, BindReport, Sockets},
+    telemetry::{AccessLog, Telemetry},
+    upstream::{SharedEndpoints, Upstream, UpstreamLimits},
+    worker::{Parts, Worker},
+};
+
+/// How the program runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where Gateways listen.
+    pub addresses: Addresses,
+    /// Threads that serve requests.
+    pub workers: usize,
+    /// Limits of clients.
+    pub limits: Limits,
+    /// Limits of connections to backends.
+    pub upstream: UpstreamLimits,
+    /// What routes leave open.
+    pub routes: RouteSettings,
+    /// Where the access log goes.
+    pub access_log: AccessLog,
+    /// Where the admin endpoints listen; none: nowhere.
+    pub admin: Option<SocketAddr>,
+    /// How long requests may take to end once the program is asked to.
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    /// One worker for each core that the program may use, and safe limits.
+    fn default() -> Self {
+        Self {
+            addresses: Addresses::default(),
+            workers: available_parallelism().map_or(1, usize::from),
+            limits: Limits::default(),
+            upstream: UpstreamLimits::default(),
+            routes: RouteSettings::default(),
+            access_log: AccessLog::default(),
+            admin: None,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The running data plane.
+#[derive(Debug)]
+pub struct Gateway {
+    table: TableHandle,
+    endpoints: Arc<SharedEndpoints>,
+    telemetry: Arc<Telemetry>,
+    sockets: Sockets,
+    workers: Vec<Worker>,
+    connections: Arc<AtomicUsize>,
+    ready: Arc<AtomicBool>,
+    drain: Duration,
+}
+
+impl Gateway {
+    /// Starts the workers. They serve nothing until the first [`Gateway::apply`].
+    ///
+    /// # Errors
+    /// If threads, runtimes or the access log cannot be had.
+    pub fn start(config: &Config) -> Result<Self, Error> {
+        let telemetry = Arc::new(Telemetry::new(&config.access_log).map_err(Error::AccessLog)?);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let table = TableHandle::new(RouteTable::compile(&Topology::default(), 0));
+        let endpoints = Arc::new(SharedEndpoints::default());
+        let workers = config.workers.max(1);
+        let mut gateway = Self {
+            table,
+            endpoints,
+            telemetry,
+            sockets: Sockets::new(config.addresses.clone(), workers, Arc::clone(&provider)),
+            workers: Vec::with_capacity(workers),
+            connections: Arc::default(),
+            ready: Arc::default(),
+            drain: config.drain,
+        };
+        for number in 0..workers {
+            let parts = gateway.parts(config, &provider);
+            let worker = Worker::start(format!("worker-{number}"), parts);
+            gateway.workers.push(worker.map_err(Error::Runtime)?);
+        }
+        Ok(gateway)
+    }
+
+    fn parts(&self, config: &Config, provider: &Arc<CryptoProvider>) -> Parts {
+        let endpoints = Arc::clone(&self.endpoints);
+        let upstream = Upstream::new(endpoints, config.upstream.clone(), Arc::clone(provider));
+        let settings = config.routes.clone();
+        Parts {
+            routes: RouteService::with_settings(self.table.clone(), upstream, settings),
+            limits: config.limits.clone(),
+            telemetry: self.telemetry.worker(),
+            connections: Arc::clone(&self.connections),
+        }
+    }
+
+    /// Serves an update: every request sees the old table or the new one as a whole. Tells for each
+    /// socket that the update asks for whether it is open.
+    pub async fn apply(&mut self, update: &Update) -> BindReport {
+        // Backends before the routes to them, sockets before what they serve, and what is no
+        // longer served last: at no moment leads a route to nothing.
+        self.endpoints.publish(update.endpoints.clone());
+        let (report, serve) = self.sockets.open(&update.topology).await;
+        self.table.publish(update.table.clone());
+        self.telemetry.table_published();
+        for (worker, sockets) in self.workers.iter().zip(serve) {
+            sockets.into_iter().for_each(|socket| worker.serve(socket));
+        }
+        self.sockets.close_others(&update.topology);
+        self.ready.store(true, Ordering::Release);
+        report
+    }
+
+    /// Where each socket listens.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeMap<BindKey, Vec<SocketAddr>> {
+        self.sockets.addresses()
+    }
+
+    /// Connections of clients.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// The metrics as Prometheus text.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        crate::telemetry::render(&self.telemetry, &self.endpoints)
+    }
+
+    /// Ends: no new connections, the others after the request that they are at, but all at the
+    /// deadline. Gives back how many connections had to be broken off.
+    pub async fn drain(mut self) -> usize {
+        self.ready.store(false, Ordering::Release);
+        self.sockets.close_all();
+        let deadline = Instant::now() + self.drain;
+        while self.connections() > 0 && Instant::now() < deadline {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let left = self.connections();
+        self.workers.iter_mut().for_each(Worker::stop);
+        self.telemetry.flush();
+        left
+    }
+}

@@ -1,0 +1,231 @@
+//! What the gateway tells about its work: metrics and the access log.
+//!
+//! In: a [`Record`] for each request, and events of sockets. Out: Prometheus text, and lines of
+//! JSON. Labels are names from the configuration (route, rule, listener, socket) and classes of
+//! status codes, never anything that a client can choose. Not here: the admin endpoints that serve
+//! them (`admin`).
+
+mod access_log;
+mod exposition;
+mod record;
+mod series;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use gateway_core::resolve::topology::{Listener, Rule};
+use gateway_tower::OwnedMatch;
+
+pub use access_log::AccessLog;
+pub(crate) use exposition::render;
+pub(crate) use record::Record;
+
+use access_log::{LogBuffer, LogSender};
+use series::{Series, Sum};
+
+use crate::upstream::lock;
+
+/// Rules that are counted one by one; beyond, they are counted together.
+const MOST_SERIES: usize = 20_000;
+
+/// The telemetry of the process.
+#[derive(Debug)]
+pub(crate) struct Telemetry {
+    workers: Mutex<Vec<Weak<WorkerTelemetry>>>,
+    log: Option<LogSender>,
+    pub(crate) tables: AtomicU64,
+}
+
+/// The telemetry of one worker.
+#[derive(Debug)]
+pub(crate) struct WorkerTelemetry {
+    rules: Mutex<Rules>,
+    events: Mutex<BTreeMap<(Event, Arc<str>), u64>>,
+    log: Option<LogBuffer>,
+}
+
+/// What is counted besides requests, each with one label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Event {
+    /// The gateway answered itself, by cause.
+    OwnAnswer,
+    /// A connection over the limit was closed, by socket.
+    ConnectionRefused,
+    /// The system gave no connection, by socket.
+    AcceptFailed,
+    /// A TLS handshake failed, by socket.
+    HandshakeFailed,
+    /// A request ended in a panic, by socket.
+    Panic,
+    /// An answer broke off, by socket.
+    Aborted,
+}
+
+#[derive(Debug, Default)]
+struct Rules {
+    /// PERF: the series of a rule by the addresses of the rule and its listener, which the entry
+    /// keeps alive. Names are compared once for each table.
+    known: HashMap<(usize, usize), (Arc<Rule>, Arc<Listener>, Arc<Series>), foldhash::fast::RandomState>,
+    by_name: BTreeMap<SeriesName, Arc<Series>>,
+}
+
+/// The labels of a series.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SeriesName {
+    pub(crate) gateway: String,
+    pub(crate) listener: String,
+    pub(crate) route: String,
+    pub(crate) rule: String,
+}
+
+impl SeriesName {
+    fn of(matched: &OwnedMatch) -> Self {
+        let (listener, route, rule) = (&matched.listener, &matched.route, &matched.rule);
+        let gateway = &listener.gateway;
+        Self {
+            gateway: format!("{}/{}", gateway.namespace, gateway.name),
+            listener: listener.name.to_string(),
+            route: format!("{}/{}/{}", route.key.kind, route.key.namespace, route.key.name),
+            rule: match &rule.name {
+                Some(name) => name.to_string(),
+                None => rule.index.to_string(),
+            },
+        }
+    }
+}
+
+impl Telemetry {
+    /// Opens the access log.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn new(log: &AccessLog) -> io::Result<Self> {
+        let log = LogSender::start(log)?;
+        Ok(Self { workers: Mutex::default(), log, tables: AtomicU64::new(0) })
+    }
+
+    /// The telemetry of one more worker.
+    pub(crate) fn worker(&self) -> Arc<WorkerTelemetry> {
+        let log = self.log.clone().map(LogBuffer::new);
+        let (rules, events) = (Mutex::default(), Mutex::default());
+        let worker = Arc::new(WorkerTelemetry { rules, events, log });
+        lock(&self.workers).push(Arc::downgrade(&worker));
+        worker
+    }
+
+    /// A new table is served: rules of the old one need not be remembered.
+    pub(crate) fn table_published(&self) {
+        self.tables.fetch_add(1, Relaxed);
+        for worker in self.workers() {
+            lock(&worker.rules).known.clear();
+        }
+    }
+
+    /// Writes out what the access log holds back.
+    pub(crate) fn flush(&self) {
+        self.workers().iter().for_each(|worker| worker.hand_over_log());
+        if let Some(log) = &self.log {
+            log.flush();
+        }
+    }
+
+    fn log_dropped(&self) -> u64 {
+        self.log.as_ref().map_or(0, LogSender::dropped)
+    }
+
+    fn sums(&self) -> BTreeMap<SeriesName, Sum> {
+        let mut sums = BTreeMap::<SeriesName, Sum>::new();
+        for worker in self.workers() {
+            for (name, series) in &lock(&worker.rules).by_name {
+                sums.entry(name.clone()).or_default().add(series);
+            }
+        }
+        sums
+    }
+
+    fn events(&self) -> BTreeMap<(Event, Arc<str>), u64> {
+        let mut events = BTreeMap::new();
+        for worker in self.workers() {
+            for (event, count) in lock(&worker.events).iter() {
+                *events.entry(event.clone()).or_insert(0) += count;
+            }
+        }
+        events
+    }
+
+    fn workers(&self) -> Vec<Arc<WorkerTelemetry>> {
+        lock(&self.workers).iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl WorkerTelemetry {
+    /// A request has ended.
+    pub(crate) fn ended(&self, record: &Record) {
+        self.series(record.matched.as_ref()).count(record);
+        if let Some(cause) = record.cause {
+            self.count(Event::OwnAnswer, &Arc::from(cause));
+        }
+        if !record.complete {
+            self.count(Event::Aborted, &record.bind);
+        }
+        if let Some(log) = &self.log {
+            log.write(record);
+        }
+    }
+
+    /// Hands lines of the access log over to be written.
+    pub(crate) fn hand_over_log(&self) {
+        if let Some(log) = &self.log {
+            log.hand_over_all();
+        }
+    }
+
+    pub(crate) fn handshake_failed(&self, bind: &Arc<str>) {
+        self.count(Event::HandshakeFailed, bind);
+    }
+
+    pub(crate) fn accept_failed(&self, bind: &Arc<str>) {
+        self.count(Event::AcceptFailed, bind);
+    }
+
+    pub(crate) fn connection_refused(&self, bind: &Arc<str>) {
+        self.count(Event::ConnectionRefused, bind);
+    }
+
+    pub(crate) fn panicked(&self, bind: &Arc<str>) {
+        self.count(Event::Panic, bind);
+    }
+
+    fn count(&self, event: Event, label: &Arc<str>) {
+        *lock(&self.events).entry((event, Arc::clone(label))).or_insert(0) += 1;
+    }
+
+    fn series(&self, matched: Option<&OwnedMatch>) -> Arc<Series> {
+        let mut rules = lock(&self.rules);
+        let Some(matched) = matched else { return rules.named(SeriesName::default()) };
+        let place = (Arc::as_ptr(&matched.rule) as usize, Arc::as_ptr(&matched.listener) as usize);
+        if let Some((_, _, series)) = rules.known.get(&place) {
+            return Arc::clone(series);
+        }
+        let series = rules.named(SeriesName::of(matched));
+        let (rule, listener) = (Arc::clone(&matched.rule), Arc::clone(&matched.listener));
+        rules.known.insert(place, (rule, listener, Arc::clone(&series)));
+        series
+    }
+}
+
+impl Rules {
+    fn named(&mut self, name: SeriesName) -> Arc<Series> {
+        if self.by_name.len() >= MOST_SERIES && !self.by_name.contains_key(&name) {
+            let rest = SeriesName { route: "other".to_owned(), ..SeriesName::default() };
+            return Arc::clone(self.by_name.entry(rest).or_default());
+        }
+        Arc::clone(self.by_name.entry(name).or_default())
+    }
+}
