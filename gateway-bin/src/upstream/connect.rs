@@ -1,0 +1,105 @@
+//! New connections to endpoints: TCP, TLS if the backend asks for it, and the HTTP handshake.
+
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::{
+    UpstreamError, UpstreamLimits,
+    body::UpstreamBody,
+    endpoint::{Http1, Http2},
+};
+
+/// How TLS with a backend goes: the configuration and the name that is sent and verified.
+pub(super) type ClientTls = (Arc<rustls::ClientConfig>, ServerName<'static>);
+
+trait Socket: AsyncRead + AsyncWrite + Send {}
+impl<S: AsyncRead + AsyncWrite + Send> Socket for S {}
+
+/// Opens an HTTP/1.1 connection.
+pub(super) async fn http1(
+    address: SocketAddr,
+    tls: Option<ClientTls>,
+    limits: &UpstreamLimits,
+) -> Result<Http1, UpstreamError> {
+    match open(address, tls, limits.connect).await? {
+        Opened::Plain(socket) => handshake1(socket, limits).await,
+        Opened::Tls(socket) => handshake1(socket, limits).await,
+    }
+}
+
+/// Opens an HTTP/2 connection with prior knowledge.
+pub(super) async fn http2(
+    address: SocketAddr,
+    tls: Option<ClientTls>,
+    limits: &UpstreamLimits,
+) -> Result<Http2, UpstreamError> {
+    match open(address, tls, limits.connect).await? {
+        Opened::Plain(socket) => handshake2(socket, limits).await,
+        Opened::Tls(socket) => handshake2(socket, limits).await,
+    }
+}
+
+enum Opened {
+    Plain(TcpStream),
+    Tls(Pin<Box<dyn Socket>>),
+}
+
+async fn open(
+    address: SocketAddr,
+    tls: Option<ClientTls>,
+    limit: Duration,
+) -> Result<Opened, UpstreamError> {
+    let opened = timeout(limit, async {
+        let failed = |error| UpstreamError::Connect(address, error);
+        let socket = TcpStream::connect(address).await.map_err(failed)?;
+        socket.set_nodelay(true).map_err(failed)?;
+        let Some((config, name)) = tls else { return Ok(Opened::Plain(socket)) };
+        let secured = TlsConnector::from(config).connect(name, socket).await;
+        let secured = secured.map_err(|error| UpstreamError::Tls(error.to_string().into()))?;
+        Ok(Opened::Tls(Box::pin(secured) as Pin<Box<dyn Socket>>))
+    });
+    opened.await.unwrap_or(Err(UpstreamError::ConnectTimeout(address)))
+}
+
+async fn handshake1<S>(socket: S, limits: &UpstreamLimits) -> Result<Http1, UpstreamError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .max_headers(limits.answer_headers)
+        .max_header_size(limits.answer_head_bytes)
+        .max_buf_size(limits.answer_head_bytes.max(64 * 1024))
+        .handshake::<_, UpstreamBody>(TokioIo::new(socket))
+        .await
+        .map_err(UpstreamError::Broken)?;
+    // The outcome of the connection reaches the request that uses it; an idle one may end.
+    tokio::spawn(async move { drop(connection.with_upgrades().await) });
+    Ok(sender)
+}
+
+async fn handshake2<S>(socket: S, limits: &UpstreamLimits) -> Result<Http2, UpstreamError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .max_header_list_size(u32::try_from(limits.answer_head_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(60))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .handshake::<_, UpstreamBody>(TokioIo::new(socket))
+        .await
+        .map_err(UpstreamError::Broken)?;
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
+}
