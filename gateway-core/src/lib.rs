@@ -6,6 +6,7 @@ pub mod compile;
 pub mod decide;
 pub mod diagnostic;
 pub mod feature;
+pub mod endpoints;
 pub mod filter;
 pub mod matcher;
 pub mod resolve;

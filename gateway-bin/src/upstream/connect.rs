@@ -1,6 +1,15 @@
 //! New connections to endpoints: TCP, TLS if the backend asks for it, and the HTTP handshake.
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -36,12 +45,13 @@ pub(super) async fn http1(
     }
 }
 
-/// Opens an HTTP/2 connection with prior knowledge.
+/// Opens an HTTP/2 connection with prior knowledge. Beside it, how many streams the endpoint allows
+/// at a time.
 pub(super) async fn http2(
     address: SocketAddr,
     tls: Option<ClientTls>,
     limits: &UpstreamLimits,
-) -> Result<Http2, UpstreamError> {
+) -> Result<(Http2, Arc<AtomicUsize>), UpstreamError> {
     match open(address, tls, limits.connect).await? {
         Opened::Plain(socket) => handshake2(socket, limits).await,
         Opened::Tls(socket) => handshake2(socket, limits).await,
@@ -86,11 +96,14 @@ where
     Ok(sender)
 }
 
-async fn handshake2<S>(socket: S, limits: &UpstreamLimits) -> Result<Http2, UpstreamError>
+async fn handshake2<S>(
+    socket: S,
+    limits: &UpstreamLimits,
+) -> Result<(Http2, Arc<AtomicUsize>), UpstreamError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+    let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(256 * 1024)
         .initial_connection_window_size(1024 * 1024)
@@ -100,6 +113,12 @@ where
         .handshake::<_, UpstreamBody>(TokioIo::new(socket))
         .await
         .map_err(UpstreamError::Broken)?;
-    tokio::spawn(async move { drop(connection.await) });
-    Ok(sender)
+    let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+    let allowed = Arc::clone(&room);
+    tokio::spawn(poll_fn(move |cx| {
+        let polled = Pin::new(&mut connection).poll(cx);
+        allowed.store(connection.current_max_send_streams(), Relaxed);
+        polled.map(drop)
+    }));
+    Ok((sender, room))
 }

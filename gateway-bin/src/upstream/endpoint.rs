@@ -58,6 +58,8 @@ struct Idle {
 #[derive(Debug)]
 struct Multiplexed {
     sender: Http2,
+    /// Streams that the endpoint allows.
+    room: Arc<AtomicUsize>,
     streams: Arc<AtomicUsize>,
     since: Instant,
     _open: Open,
@@ -132,7 +134,7 @@ impl EndpointState {
         let mut multiplexed = lock(&self.multiplexed);
         multiplexed.retain(|connection| !connection.sender.is_closed());
         let free = multiplexed.iter_mut().find(|connection| {
-            let room = connection.sender.current_max_send_streams().min(most_streams).max(1);
+            let room = connection.room.load(Relaxed).min(most_streams).max(1);
             connection.streams.load(Relaxed) < room
         })?;
         free.since = Instant::now();
@@ -140,11 +142,16 @@ impl EndpointState {
     }
 
     /// Adds an HTTP/2 connection and takes its first stream.
-    pub(super) fn add_multiplexed(&self, sender: &Http2, open: Open) -> Stream {
+    pub(super) fn add_multiplexed(
+        &self,
+        sender: &Http2,
+        room: Arc<AtomicUsize>,
+        open: Open,
+    ) -> Stream {
         let streams = Arc::new(AtomicUsize::new(0));
         let stream = Stream::new(&streams);
         let since = Instant::now();
-        let connection = Multiplexed { sender: sender.clone(), streams, since, _open: open };
+        let connection = Multiplexed { sender: sender.clone(), room, streams, since, _open: open };
         lock(&self.multiplexed).push(connection);
         stream
     }

@@ -1,0 +1,168 @@
+//! The body of a request on its way in: it must make progress, and waits if the client waits.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::sync::atomic::AtomicBool;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{Limits, answer::strip_trailers};
+
+/// How long a client that sent `Expect: 100-continue` is left waiting for the backend's word.
+const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A request body that is checked while it streams.
+#[derive(Debug)]
+pub struct RequestBody {
+    body: Incoming,
+    progress: Option<Progress>,
+    gate: Option<(Arc<ContinueGate>, Option<Pin<Box<Sleep>>>)>,
+}
+
+/// Why a request body ended early.
+#[derive(Debug)]
+pub enum BodyError {
+    /// The client sent too little for too long: 408.
+    TooSlow,
+    /// The client broke off or broke the framing: 400.
+    Client(hyper::Error),
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooSlow => f.write_str("the client sends its body too slowly"),
+            Self::Client(error) => write!(f, "the client's body broke off: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::TooSlow => None,
+            Self::Client(error) => Some(error),
+        }
+    }
+}
+
+/// The least rate of a body, checked only while it keeps us waiting.
+#[derive(Debug)]
+struct Progress {
+    rate: u64,
+    grace: Duration,
+    bytes: u64,
+    started: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// Opens once the backend wants the body. hyper tells the client to continue when the body is
+/// first read.
+#[derive(Debug, Default)]
+pub(crate) struct ContinueGate {
+    open: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl ContinueGate {
+    /// The backend said `100 Continue` or answered.
+    pub(crate) fn open(&self) {
+        self.open.store(true, Relaxed);
+        self.waker.wake();
+    }
+}
+
+impl RequestBody {
+    /// Guards `body`. `rated` says whether it must keep the least rate: streams of HTTP/2 may rest
+    /// for long between messages.
+    pub(crate) fn new(
+        body: Incoming,
+        rated: bool,
+        gate: Option<Arc<ContinueGate>>,
+        limits: &Limits,
+    ) -> Self {
+        let (rate, grace) = (limits.body_rate, limits.body_grace);
+        let progress = Progress { rate, grace, bytes: 0, started: None, sleep: None };
+        let progress = (rated && !body.is_end_stream()).then_some(progress);
+        Self { body, progress, gate: gate.map(|gate| (gate, None)) }
+    }
+
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((gate, patience)) = &mut self.gate else { return Poll::Ready(()) };
+        gate.waker.register(cx.waker());
+        let patience = patience
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + CONTINUE_PATIENCE)));
+        if gate.open.load(Relaxed) || patience.as_mut().poll(cx).is_ready() {
+            self.gate = None;
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        ready!(self.poll_gate(cx));
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let (Some(data), Some(progress)) = (frame.data_ref(), &mut self.progress) {
+                    progress.bytes += data.len() as u64;
+                }
+                if let Some(trailers) = frame.trailers_mut() {
+                    strip_trailers(trailers);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Client(error)))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => match &mut self.progress {
+                Some(progress) => {
+                    ready!(progress.poll_too_slow(cx));
+                    Poll::Ready(Some(Err(BodyError::TooSlow)))
+                }
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Progress {
+    /// Ready once fewer bytes came than the time since the first wait allows for.
+    fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let started = *self.started.get_or_insert_with(Instant::now);
+        loop {
+            let paid = Duration::from_millis(self.bytes.saturating_mul(1000) / self.rate.max(1));
+            let deadline = started + self.grace + paid.min(Duration::from_secs(86_400));
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            ready!(sleep.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+    }
+}
