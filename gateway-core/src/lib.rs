@@ -5,8 +5,9 @@ pub mod backend;
 pub mod compile;
 pub mod decide;
 pub mod diagnostic;
-pub mod feature;
 pub mod endpoints;
+pub mod feature;
+
 pub mod filter;
 pub mod matcher;
 pub mod resolve;
