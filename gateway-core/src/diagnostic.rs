@@ -357,6 +357,7 @@ codes! {
     DuplicateObject = "GW0008", "the object is defined twice";
     DuplicateField = "GW0009", "the field is given twice";
     MissingName = "GW0010", "the object has no name";
+    Unreadable = "GW0011", "the file cannot be read";
     Required = "GW0101", "a required field is missing";
     UnknownValue = "GW0102", "the value is not one of the known ones";
     Length = "GW0103", "the text is too long";
