@@ -5,7 +5,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
-    collections::BTreeMap,
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -13,10 +12,15 @@ use std::{
 };
 
 use gateway_bin::source::{
-    FileSource, Update,
+    FileSource, Revision,
     watch::{Pace, follow},
 };
-use tokio::sync::watch::Receiver;
+use gateway_core::{
+    api::ServicePort,
+    diagnostic::Diagnostic,
+    snapshot::{Change, Snapshot},
+};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// So long that only a change that is never seen fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,7 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A folder that is followed.
 struct Followed {
     root: tempfile::TempDir,
-    updates: Receiver<Update>,
+    revisions: UnboundedReceiver<Revision>,
+    snapshot: Snapshot,
+    diagnostics: Vec<Diagnostic>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -35,9 +41,17 @@ impl Followed {
         prepare(root.path());
         let paths: Vec<PathBuf> = paths.iter().map(|path| root.path().join(path)).collect();
         let source = FileSource::open(&paths);
-        let first = source.update();
+        let first = source.revision();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        Self { root, updates: follow(source, first, pace).unwrap(), runtime }
+        let mut followed = Self {
+            root,
+            revisions: follow(source, pace).unwrap(),
+            snapshot: Snapshot::default(),
+            diagnostics: Vec::new(),
+            runtime,
+        };
+        followed.apply(first);
+        followed
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -48,36 +62,45 @@ impl Followed {
         fs::write(self.path(path), text).unwrap();
     }
 
-    /// Waits for a state, shown by [`state`].
+    fn apply(&mut self, revision: Revision) {
+        for change in revision.changes {
+            self.snapshot.apply(change);
+        }
+        self.diagnostics = revision.diagnostics;
+    }
+
+    /// The next change.
+    fn next(&mut self) -> Option<Revision> {
+        let next = async { tokio::time::timeout(PATIENCE, self.revisions.recv()).await };
+        self.runtime.block_on(next).ok()?
+    }
+
+    /// Waits for a state, shown by [`Followed::state`].
     #[track_caller]
     fn expect(&mut self, expect: &str) {
-        let is_expected = |update: &Update| state(update, self.root.path()) == expect;
-        let waiting = async {
-            let seen = self.updates.wait_for(is_expected);
-            tokio::time::timeout(PATIENCE, seen).await.is_ok_and(|seen| seen.is_ok())
-        };
-        if !self.runtime.block_on(waiting) {
-            let last = state(&self.updates.borrow(), self.root.path());
-            panic!("expected {expect:?}, the last state was {last:?}");
+        while self.state() != expect {
+            match self.next() {
+                Some(revision) => self.apply(revision),
+                None => panic!("expected {expect:?}, the last state was {:?}", self.state()),
+            }
         }
     }
-}
 
-/// All Services with their first port, then the errors by code with their places.
-fn state(update: &Update, root: &Path) -> String {
-    let ports: BTreeMap<_, _> = update
-        .snapshot
-        .services()
-        .iter()
-        .map(|(key, service)| (&key.name, service.spec.ports.first().map_or(0, |port| port.port)))
-        .collect();
-    let mut state: Vec<_> = ports.iter().map(|(name, port)| format!("{name}:{port}")).collect();
-    for diagnostic in update.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()) {
-        let span = diagnostic.span.as_ref().unwrap();
-        let file = Path::new(&*span.source).strip_prefix(root).unwrap().display().to_string();
-        state.push(format!("{} {file}:{}:{}", diagnostic.code, span.line, span.column));
+    /// All Services with their first port, then the errors by code with their places.
+    fn state(&self) -> String {
+        let services = self.snapshot.services().iter();
+        let port = |ports: &[ServicePort]| ports.first().map_or(0, |port| port.port);
+        let mut state: Vec<_> = services
+            .map(|(key, service)| format!("{}:{}", key.name, port(&service.spec.ports)))
+            .collect();
+        for diagnostic in self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()) {
+            let span = diagnostic.span.as_ref().unwrap();
+            let file = Path::new(&*span.source).strip_prefix(self.root.path()).unwrap();
+            let (line, column) = (span.line, span.column);
+            state.push(format!("{} {}:{line}:{column}", diagnostic.code, file.display()));
+        }
+        state.join(" ")
     }
-    state.join(" ")
 }
 
 fn service(name: &str, port: u16) -> String {
@@ -214,7 +237,7 @@ fn a_refused_object_keeps_its_last_good_version_and_others_go_on() {
     let refused = service("a", 1).replace("port: 1", "port: many");
     followed.write("a.yaml", &(refused + &service("b", 2)));
     followed.expect("a:1 b:2 GW0007 a.yaml:4:23");
-    let help = followed.updates.borrow().diagnostics[0].help.clone().unwrap();
+    let help = followed.diagnostics[0].help.clone().unwrap();
     assert!(help.contains("last good version"), "{help}");
     followed.write("a.yaml", &service("b", 2));
     followed.expect("b:2");
@@ -230,18 +253,10 @@ fn an_object_defined_twice_is_that_of_the_first_file() {
 }
 
 #[test]
-fn unchanged_objects_are_shared_between_updates() {
-    let files = [("a.yaml", service("a", 1)), ("b.yaml", service("b", 1))];
+fn only_what_differs_is_sent() {
+    let files = [("a.yaml", service("a", 1)), ("b.yaml", service("b", 1) + &service("c", 1))];
     let mut followed = Followed::new(with_files(&files), &[""], Pace::default());
-    let before = followed.updates.borrow().snapshot.clone();
-    followed.write("a.yaml", &service("a", 2));
-    followed.expect("a:2 b:1");
-    let after = followed.updates.borrow().snapshot.clone();
-    let same = |name| {
-        let of = |snapshot: &gateway_core::snapshot::Snapshot| {
-            snapshot.service("default", name).unwrap().clone()
-        };
-        std::sync::Arc::ptr_eq(&of(&before), &of(&after))
-    };
-    assert!(same("b") && !same("a"));
+    fs::remove_file(followed.path("a.yaml")).unwrap();
+    let changes = followed.next().unwrap().changes;
+    assert!(matches!(&*changes, [Change::Remove(key)] if &*key.name == "a"), "{changes:?}");
 }

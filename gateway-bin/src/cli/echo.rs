@@ -5,7 +5,15 @@
 //! empty message with status 0 for any gRPC call. Not here: WebSocket, TLS.
 
 use std::{
-    collections::BTreeMap, convert::Infallible, io, net::SocketAddr, process::ExitCode, sync::Arc,
+    collections::BTreeMap,
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -46,6 +54,8 @@ pub struct Identity {
     pub service: String,
     /// The name of the one among its endpoints.
     pub pod: String,
+    /// Answers the first of each two requests with 503, to show what retries are good for.
+    pub is_flaky: bool,
 }
 
 /// What a backend saw of a request.
@@ -82,6 +92,7 @@ pub fn run(args: &EchoArgs) -> ExitCode {
                 namespace: "default".to_owned(),
                 service: args.name.clone(),
                 pod: args.name.clone(),
+                is_flaky: false,
             };
             tokio::select! {
                 () = serve(listener, identity) => Ok(()),
@@ -100,12 +111,12 @@ pub fn run(args: &EchoArgs) -> ExitCode {
 
 /// Answers all connections of a listener. Ends only by being dropped, and its connections with it.
 pub async fn serve(listener: TcpListener, identity: Identity) {
-    let identity = Arc::new(identity);
+    let backend = Arc::new(Backend { identity, requests: AtomicU64::new(0) });
     let mut connections = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection(stream, identity.clone()))),
+                Ok((stream, _)) => drop(connections.spawn(connection(stream, backend.clone()))),
                 // Out of file descriptors, most likely: let some connections end first.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
@@ -114,13 +125,18 @@ pub async fn serve(listener: TcpListener, identity: Identity) {
     }
 }
 
-async fn connection(stream: tokio::net::TcpStream, identity: Arc<Identity>) {
+struct Backend {
+    identity: Identity,
+    requests: AtomicU64,
+}
+
+async fn connection(stream: tokio::net::TcpStream, backend: Arc<Backend>) {
     if let Err(_no_small_packets) = stream.set_nodelay(true) {
         return;
     }
     let service = hyper::service::service_fn(move |request| {
-        let identity = identity.clone();
-        async move { answer(request, &identity).await }
+        let backend = backend.clone();
+        async move { answer(request, &backend).await }
     });
     let serving = auto::Builder::new(TokioExecutor::new());
     // A connection that breaks is the client's affair.
@@ -128,7 +144,8 @@ async fn connection(stream: tokio::net::TcpStream, identity: Arc<Identity>) {
 }
 
 /// The answer to a request, once its body has been read to the end.
-async fn answer(request: Request<Incoming>, identity: &Identity) -> io::Result<Response<EchoBody>> {
+async fn answer(request: Request<Incoming>, backend: &Backend) -> io::Result<Response<EchoBody>> {
+    let identity = &backend.identity;
     let (head, body) = request.into_parts();
     let body_bytes = length(body).await.map_err(io::Error::other)?;
     let wish = match Wish::read(&head) {
@@ -142,6 +159,9 @@ async fn answer(request: Request<Incoming>, identity: &Identity) -> io::Result<R
         json(&Echo::new(&head, body_bytes, identity))?
     };
     *response.status_mut() = wish.status;
+    if identity.is_flaky && backend.requests.fetch_add(1, Relaxed) % 2 == 0 {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
     if let Ok(name) = HeaderValue::try_from(&identity.service) {
         response.headers_mut().insert(SERVED_BY, name);
     }
@@ -267,8 +287,12 @@ mod tests {
     async fn ask(request: Request<Bytes>) -> Reply {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let identity =
-            Identity { namespace: "shop".into(), service: "cart".into(), pod: "cart-0".into() };
+        let identity = Identity {
+            namespace: "shop".into(),
+            service: "cart".into(),
+            pod: "cart-0".into(),
+            is_flaky: false,
+        };
         tokio::select! {
             () = serve(listener, identity) => panic!("the backend ended"),
             reply = send(address, request) => reply.unwrap(),

@@ -1,8 +1,8 @@
 //! The configuration in files.
 //!
-//! In: the paths of the command line. Out: a [`Snapshot`] of all objects that an API server would
-//! take, and what is wrong with the others. Not here: when to read again (`watch`), and what the
-//! objects mean together.
+//! In: the paths of the command line. Out: all objects that an API server would take, and what is
+//! wrong with the others. Not here: when to read again (`watch`), and what the objects mean
+//! together.
 //!
 //! An object that an API server would refuse is left out, and the rest goes on. When files are
 //! read again, what worked before is kept: all objects of a file that cannot be read, and the
@@ -14,17 +14,16 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use gateway_core::{
-    api::ObjectKey,
+    api::{ObjectKey, Resource},
     diagnostic::{Code, Diagnostic},
-    snapshot::Snapshot,
+    snapshot::Change,
 };
 
 use super::{
-    Update,
+    Revision,
     content::{Content, add_help, unreadable},
     discover::{SourceFile, discover},
     watch::Reload,
@@ -42,7 +41,6 @@ pub struct FileSource {
     missing: BTreeMap<usize, Diagnostic>,
     /// Which files define an object. The first of them counts.
     owners: BTreeMap<ObjectKey, BTreeSet<FileKey>>,
-    snapshot: Arc<Snapshot>,
 }
 
 /// A file by its root, as a place in [`FileSource::roots`], and its path; ordered as they are read.
@@ -69,16 +67,16 @@ impl FileSource {
         source
     }
 
-    /// What has been read so far, for a channel.
-    #[must_use]
-    pub fn update(&self) -> Update {
-        Update { snapshot: self.snapshot.clone(), diagnostics: self.diagnostics().into() }
+    /// All objects that were not refused.
+    pub fn resources(&self) -> impl Iterator<Item = &Resource> {
+        self.owners.keys().filter_map(|object| self.resource(object))
     }
 
-    /// All objects that were not refused.
+    /// All that has been read, as a step from nothing.
     #[must_use]
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
+    pub fn revision(&self) -> Revision {
+        let changes = self.resources().cloned().map(Change::Upsert).collect();
+        Revision { changes, diagnostics: self.diagnostics() }
     }
 
     /// All that is wrong with the files and with each object on its own, in the order of the files.
@@ -122,6 +120,10 @@ impl FileSource {
         self.owners.get(object)?.first()
     }
 
+    fn resource(&self, object: &ObjectKey) -> Option<&Resource> {
+        self.files.get(self.owner(object)?)?.content.resource(object)
+    }
+
     fn duplicate(&self, object: &ObjectKey, second: &File) -> Diagnostic {
         let first =
             self.owner(object).and_then(|owner| self.files.get(owner)?.content.span(object));
@@ -136,8 +138,9 @@ impl FileSource {
         diagnostic
     }
 
-    /// Brings everything up to date with the files; true if anything has changed.
-    fn refresh(&mut self) -> bool {
+    /// Brings everything up to date with the files: which objects that concerns; none if nothing
+    /// has changed.
+    fn refresh(&mut self) -> Option<BTreeSet<ObjectKey>> {
         let (found, missing) = self.discover();
         let mut changed = missing != self.missing;
         let mut affected = BTreeSet::new();
@@ -151,8 +154,7 @@ impl FileSource {
             changed |= self.read(key, found, &mut affected);
         }
         self.missing = missing;
-        self.publish(&affected);
-        changed
+        changed.then_some(affected)
     }
 
     /// The files that are there, and the roots that are not.
@@ -242,29 +244,10 @@ impl FileSource {
         }
         self.files.insert(key, file);
     }
-
-    /// Brings the snapshot up to date with some objects.
-    fn publish(&mut self, affected: &BTreeSet<ObjectKey>) {
-        if affected.is_empty() {
-            return;
-        }
-        let snapshot = Arc::make_mut(&mut self.snapshot);
-        for object in affected {
-            let owner = self.owners.get(object).and_then(|owners| owners.first());
-            let file = owner.and_then(|owner| self.files.get(owner));
-            match file.and_then(|file| file.content.resource(object)) {
-                Some(resource) => drop(snapshot.insert(resource.clone())),
-                None => {
-                    snapshot.remove(object);
-                    self.owners.remove(object);
-                }
-            }
-        }
-    }
 }
 
 impl Reload for FileSource {
-    type State = Update;
+    type Revision = Revision;
 
     fn roots(&self) -> &[PathBuf] {
         &self.roots
@@ -285,8 +268,19 @@ impl Reload for FileSource {
             || !found.iter().all(known)
     }
 
-    fn reload(&mut self) -> Option<Update> {
-        self.refresh().then(|| self.update())
+    fn reload(&mut self) -> Option<Revision> {
+        let affected = self.refresh()?;
+        let mut changes = Vec::with_capacity(affected.len());
+        for object in affected {
+            match self.resource(&object) {
+                Some(resource) => changes.push(Change::Upsert(resource.clone())),
+                None => {
+                    self.owners.remove(&object);
+                    changes.push(Change::Remove(object));
+                }
+            }
+        }
+        Some(Revision { changes, diagnostics: self.diagnostics() })
     }
 }
 

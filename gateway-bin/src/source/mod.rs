@@ -1,6 +1,6 @@
 //! Where the configuration comes from.
 //!
-//! In: paths. Out: [`Update`]s, one at the start and one for each change. Not here: what the
+//! In: paths. Out: [`Revision`]s, one at the start and one for each change. Not here: what the
 //! objects mean together.
 
 mod content;
@@ -8,18 +8,15 @@ pub mod discover;
 pub mod file;
 pub mod watch;
 
-use std::sync::Arc;
-
-use gateway_core::{diagnostic::Diagnostic, snapshot::Snapshot};
+use gateway_core::{diagnostic::Diagnostic, snapshot::Change};
 
 pub use file::FileSource;
 
-/// The whole configuration at one instant.
+/// One step of the configuration to the next.
 #[derive(Clone, Debug, Default)]
-pub struct Update {
-    /// All objects that an API server would take. Those that did not change since the last update
-    /// are shared with it.
-    pub snapshot: Arc<Snapshot>,
-    /// What is wrong with files and single objects.
-    pub diagnostics: Arc<[Diagnostic]>,
+pub struct Revision {
+    /// The objects that are new, differ or are gone.
+    pub changes: Vec<Change>,
+    /// All that is wrong with files and single objects now, also if it was so before.
+    pub diagnostics: Vec<Diagnostic>,
 }

@@ -1,8 +1,7 @@
 //! Follows files while the gateway runs.
 //!
 //! In: what the file system tells about changes, and a look at the files now and then in case it
-//! tells nothing. Out: the newest state of the configuration, on a channel. Not here: reading and
-//! judging files.
+//! tells nothing. Out: each change, on a channel. Not here: reading and judging files.
 //!
 //! Events only say when to look. What has changed is found out by looking, so that no order of
 //! events, neither an editor's nor that of a mounted ConfigMap, needs rules of its own.
@@ -21,12 +20,12 @@ use notify::{
     ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode},
 };
-use tokio::sync::watch;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// A configuration that can be read again.
 pub trait Reload: Send + 'static {
-    /// What comes out of it.
-    type State: Send + Sync + 'static;
+    /// What a change comes to.
+    type Revision: Send + 'static;
 
     /// The paths of the command line.
     fn roots(&self) -> &[PathBuf];
@@ -38,7 +37,7 @@ pub trait Reload: Send + 'static {
     fn is_stale(&self) -> bool;
 
     /// Reads again what has changed; none if nothing has.
-    fn reload(&mut self) -> Option<Self::State>;
+    fn reload(&mut self) -> Option<Self::Revision>;
 }
 
 /// When to look.
@@ -65,17 +64,13 @@ impl Default for Pace {
     }
 }
 
-/// Follows a configuration, beginning with the state `first`, until all receivers are gone.
+/// Follows a configuration from what it was when it was last read, until the receiver is gone.
 ///
 /// # Errors
 ///
 /// No thread can be started.
-pub fn follow<R: Reload>(
-    mut source: R,
-    first: R::State,
-    pace: Pace,
-) -> io::Result<watch::Receiver<R::State>> {
-    let (sender, receiver) = watch::channel(first);
+pub fn follow<R: Reload>(mut source: R, pace: Pace) -> io::Result<UnboundedReceiver<R::Revision>> {
+    let (sender, receiver) = unbounded_channel();
     // One signal waiting is as good as many.
     let (signals, events) = mpsc::sync_channel(1);
     thread::Builder::new().name("gateway-files".to_owned()).spawn(move || {
@@ -84,8 +79,8 @@ pub fn follow<R: Reload>(
         loop {
             points = pace.events.then(|| WatchPoints::new(&source, signals.clone())).flatten();
             let was_quiet = settle(&events, pace);
-            if let Some(state) = source.reload()
-                && sender.send(state).is_err()
+            if let Some(revision) = source.reload()
+                && sender.send(revision).is_err()
             {
                 return;
             }
@@ -108,7 +103,7 @@ fn wait<R: Reload>(
     events: &Receiver<()>,
     source: &R,
     pace: Pace,
-    sender: &watch::Sender<R::State>,
+    sender: &UnboundedSender<R::Revision>,
 ) -> bool {
     loop {
         let event = events.recv_timeout(pace.poll);
