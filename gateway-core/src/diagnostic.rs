@@ -263,6 +263,7 @@ impl FieldPath {
     }
 
     /// Goes back up to where the text of the path had `length` bytes.
+    #[cfg(feature = "yaml")]
     pub(crate) fn truncate(&mut self, length: usize) {
         self.0.truncate(length);
     }

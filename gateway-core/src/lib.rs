@@ -13,3 +13,4 @@ pub mod matcher;
 pub mod resolve;
 #[cfg(feature = "yaml")]
 pub mod source;
+pub mod validate;

@@ -28,6 +28,7 @@
 //! ```
 
 mod backend_tls_policy;
+mod base64;
 mod build;
 mod condition;
 mod core_v1;
@@ -42,10 +43,11 @@ mod meta;
 mod reference_grant;
 mod refs;
 mod resource;
-mod values;
+pub(crate) mod values;
 mod x_kinds;
 
 pub use backend_tls_policy::*;
+pub use base64::{Base64, Base64Error};
 pub use condition::*;
 pub use core_v1::*;
 pub use gateway::*;

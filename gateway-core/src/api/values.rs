@@ -12,6 +12,15 @@ use std::time;
 
 use serde::{Deserialize, Serialize};
 
+/// What all string enums have in common.
+pub(crate) trait StringEnum: PartialEq {
+    /// Every known value, as written in the API.
+    const KNOWN: &'static [&'static str];
+
+    /// The value as written in the API.
+    fn as_str(&self) -> &str;
+}
+
 /// Declares an enum over strings that keeps values it does not know.
 ///
 /// The API may add values at any time, so a value we have never heard of must survive reading and writing.
@@ -42,6 +51,14 @@ macro_rules! string_enum {
             #[must_use]
             pub fn is_known(&self) -> bool {
                 !matches!(self, Self::Unknown(_))
+            }
+        }
+
+        impl crate::api::values::StringEnum for $name {
+            const KNOWN: &'static [&'static str] = Self::KNOWN;
+
+            fn as_str(&self) -> &str {
+                Self::as_str(self)
             }
         }
 

@@ -8,7 +8,7 @@ pub(crate) fn nearest<'a>(
     if word.len() > 64 {
         return None;
     }
-    let most = (word.chars().count() * 2 / 5).max(1);
+    let most = (word.chars().count() * 2 / 5).clamp(1, 3);
     let near = |candidate: &'a str| {
         let distance =
             if candidate.eq_ignore_ascii_case(word) { 0 } else { distance(word, candidate) };

@@ -7,14 +7,9 @@ use gateway_core::diagnostic::Diagnostic;
 
 /// Calls `run` with name and text of every input below `testdata/<folder>` and compares the outcome.
 pub(crate) fn check(folder: &str, run: impl Fn(&str, String) -> String) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata").join(folder);
-    let mut inputs = Vec::new();
-    collect(&root, &mut inputs);
-    inputs.sort();
-    assert!(!inputs.is_empty(), "no goldens in {}", root.display());
     let bless = std::env::var_os("BLESS").is_some();
     let mut different = String::new();
-    for input in inputs {
+    for input in inputs(folder) {
         let name = input.file_name().expect("a golden is a file").to_string_lossy().into_owned();
         let found = run(&name, std::fs::read_to_string(&input).expect("goldens are readable"));
         let output = input.with_extension("out.txt");
@@ -26,6 +21,16 @@ pub(crate) fn check(folder: &str, run: impl Fn(&str, String) -> String) {
         }
     }
     assert!(different.is_empty(), "outcome differs from the golden, found:\n{different}");
+}
+
+/// All inputs below `testdata/<folder>`.
+pub(crate) fn inputs(folder: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata").join(folder);
+    let mut inputs = Vec::new();
+    collect(&root, &mut inputs);
+    inputs.sort();
+    assert!(!inputs.is_empty(), "no goldens in {}", root.display());
+    inputs
 }
 
 /// One line for the diagnostic and one for its help.
