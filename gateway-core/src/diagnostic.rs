@@ -408,6 +408,20 @@ codes! {
     SubjectAltNameMember = "GW0404", "the type and the value of a subject alternative name do not agree";
     BackendTypeMember = "GW0405", "the type and the settings of a backend do not agree";
     BackendClientCertificate = "GW0406", "the client certificate does not fit the TLS mode";
+    ParentNotFound = "GW0501", "the parent does not exist";
+    NotAttached = "GW0502", "no listener of the parent takes the route";
+    ReferenceNotFound = "GW0503", "what is referred to does not exist";
+    ReferenceNotPermitted = "GW0504", "the reference leaves its namespace without permission";
+    ReferenceKind = "GW0505", "the kind cannot be referred to here";
+    UnsupportedProtocol = "GW0506", "the protocol is not supported";
+    CertificateUnusable = "GW0507", "the certificate cannot be used";
+    ListenerNotServed = "GW0508", "the listener is not served";
+    RuleDropped = "GW0509", "the rule is not taken";
+    UnsupportedValue = "GW0510", "the value is not supported";
+    PolicyWithoutEffect = "GW0511", "the policy has no effect";
+    Ignored = "GW0512", "the setting has no effect";
+    AddressUnusable = "GW0513", "the address cannot be used";
+    ParametersUnsupported = "GW0514", "the parameters are not supported";
 }
 
 impl fmt::Display for Code {

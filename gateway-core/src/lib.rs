@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod backend;
+pub mod build;
 pub mod compile;
 pub mod decide;
 pub mod diagnostic;
@@ -11,6 +12,8 @@ pub mod feature;
 pub mod filter;
 pub mod matcher;
 pub mod resolve;
+pub mod scope;
+pub mod snapshot;
 #[cfg(feature = "yaml")]
 pub mod source;
 pub mod validate;

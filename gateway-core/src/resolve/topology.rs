@@ -3,7 +3,7 @@
 //!
 //! In: the passes of `resolve` write it. Out: `compile` reads it. Not here: logic.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 
@@ -13,6 +13,8 @@ use crate::{
     filter::Filter,
     matcher::{HostPattern, RouteMatch, Scheme},
 };
+
+pub use crate::snapshot::{BindAddress, BindKey, Transport};
 
 /// All that the data plane serves.
 #[derive(Clone, Debug, Default)]
@@ -29,46 +31,15 @@ pub struct Topology {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub u32);
 
-/// Where a socket listens.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BindKey {
-    /// The address.
-    pub address: BindAddress,
-    /// The port of the listeners, before any offset for unprivileged runs.
-    pub port: u16,
-    /// TCP or UDP.
-    pub transport: Transport,
-}
-
-/// The address of a socket.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BindAddress {
-    /// The Gateway names none: the implementation's own.
-    Default,
-    /// An address of type IPAddress.
-    Ip(IpAddr),
-    /// An address of type Hostname, to be looked up.
-    Hostname(Box<str>),
-}
-
-/// The transport protocol of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Transport {
-    /// HTTP, HTTPS, TLS and TCP listeners.
-    Tcp,
-    /// UDP listeners.
-    Udp,
-}
-
 /// A socket and the listeners behind it.
 ///
 /// Gateways that share address and port share the socket; among listeners of one hostname the one
-/// of the older Gateway serves.
+/// of the older Gateway serves, and only that one is in the list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bind {
     /// Where it listens.
     pub key: BindKey,
-    /// The listeners, all of protocols that can share a port.
+    /// The listeners, all of protocols that can share a port, no two of one hostname.
     pub listeners: Vec<ListenerId>,
 }
 

@@ -1,0 +1,135 @@
+//! Sockets: which listeners stand behind which, over all Gateways.
+//!
+//! In: drafts of all Gateways, the oldest first, and what was observed. Out: binds and listeners of
+//! the topology; a listener that no socket serves is told so. Not here: opening sockets.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    api::{ObjectKey, Reason},
+    snapshot::{BindKey, BindState, Transport},
+};
+
+use super::{
+    Given,
+    distinct::clash,
+    gateway::GatewayDraft,
+    listener::{Draft, Protocol},
+    note::Notes,
+    status::Fault,
+    topology::{Bind, Listener, ListenerId, ListenerProtocol},
+};
+
+/// Sockets and listeners of the topology.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    pub(super) binds: Vec<Bind>,
+    pub(super) listeners: Vec<Arc<Listener>>,
+    /// For each owner the listeners in the order of its spec; none for one that is not served.
+    pub(super) ids: BTreeMap<ObjectKey, Vec<Option<ListenerId>>>,
+}
+
+/// Who sits on a socket.
+struct Seat {
+    id: ListenerId,
+    draft: Draft,
+    owner: ObjectKey,
+}
+
+/// Seats every accepted listener on the sockets of its Gateway.
+pub(super) fn assign(
+    gateways: &mut [GatewayDraft],
+    given: Given<'_>,
+    notes: &mut Notes,
+) -> Sockets {
+    let mut sockets = Sockets::default();
+    let mut seats: BTreeMap<BindKey, Vec<Seat>> = BTreeMap::new();
+    for gateway in gateways {
+        gateway.addresses.observe(given);
+        let GatewayDraft { key, addresses, listeners, sets, refused, .. } = gateway;
+        let own = (&*key, listeners, refused.is_some());
+        let sets = sets.iter_mut().map(|set| (&set.key, &mut set.listeners, set.refused.is_some()));
+        for (owner, drafts, refused) in std::iter::once(own).chain(sets) {
+            let mut ids = Vec::with_capacity(drafts.len());
+            for draft in drafts {
+                let Some(listener) =
+                    listener(draft, key, owner).filter(|_| !refused && draft.is_accepted())
+                else {
+                    ids.push(None);
+                    continue;
+                };
+                let id = ListenerId(u32::try_from(sockets.listeners.len()).unwrap_or(u32::MAX));
+                sockets.listeners.push(Arc::new(listener));
+                ids.push(Some(id));
+                let keys = addresses.binds.iter().map(|address| BindKey {
+                    address: address.clone(),
+                    port: draft.port,
+                    transport: draft.protocol.map_or(Transport::Tcp, Protocol::transport),
+                });
+                if let Some(fault) = seat(draft, id, owner, keys, &mut seats, given) {
+                    notes.fault(owner, draft.field.clone(), &fault);
+                    draft.not_programmed.get_or_insert(fault);
+                }
+            }
+            sockets.ids.insert(owner.clone(), ids);
+        }
+    }
+    let ids = |seats: Vec<Seat>| seats.into_iter().map(|seat| seat.id).collect();
+    sockets.binds =
+        seats.into_iter().map(|(key, seats)| Bind { key, listeners: ids(seats) }).collect();
+    sockets
+}
+
+/// Seats a listener on each of its sockets. The fault says why none of them serves it.
+fn seat(
+    draft: &Draft,
+    id: ListenerId,
+    owner: &ObjectKey,
+    keys: impl Iterator<Item = BindKey>,
+    seats: &mut BTreeMap<BindKey, Vec<Seat>>,
+    given: Given<'_>,
+) -> Option<Fault> {
+    let mut served = false;
+    let mut fault = None;
+    for key in keys {
+        let state = given.snapshot.observed.binds.get(&key);
+        if let Some(BindState::Failed(error)) = state {
+            let message = format!("port {} cannot be opened: {error}", key.port);
+            fault = Some(Fault::new(Reason::PortUnavailable, message));
+        }
+        let failed = matches!(state, Some(BindState::Failed(_)));
+        let taken = seats.entry(key).or_default();
+        if let Some(winner) = taken.iter().find(|seat| clash(&seat.draft, draft).is_some()) {
+            let message = format!(
+                "port {} and hostname {} are served by listener {} of {}, which is older; use \
+                 another port, hostname or address",
+                draft.port, draft.hostname, winner.draft.name, winner.owner
+            );
+            fault = Some(Fault::new(Reason::PortUnavailable, message));
+            continue;
+        }
+        taken.push(Seat { id, draft: draft.clone(), owner: owner.clone() });
+        served |= !failed;
+    }
+    fault.filter(|_| !served)
+}
+
+fn listener(draft: &Draft, gateway: &ObjectKey, owner: &ObjectKey) -> Option<Listener> {
+    let protocol = match (draft.protocol?, &draft.tls) {
+        (Protocol::Http, _) => ListenerProtocol::Http,
+        (Protocol::Https, Some(tls)) => ListenerProtocol::Https(Arc::clone(tls)),
+        (Protocol::TlsTerminate, Some(tls)) => ListenerProtocol::TlsTerminate(Arc::clone(tls)),
+        (Protocol::TlsPassthrough, _) => ListenerProtocol::TlsPassthrough,
+        (Protocol::Tcp, _) => ListenerProtocol::Tcp,
+        (Protocol::Udp, _) => ListenerProtocol::Udp,
+        (Protocol::Https | Protocol::TlsTerminate, None) => return None,
+    };
+    Some(Listener {
+        gateway: gateway.clone(),
+        owner: owner.clone(),
+        name: draft.name.clone(),
+        hostname: draft.hostname.clone(),
+        port: draft.port,
+        protocol,
+    })
+}
