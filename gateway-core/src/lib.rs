@@ -8,6 +8,7 @@ pub mod decide;
 pub mod diagnostic;
 pub mod endpoints;
 pub mod feature;
+
 pub mod filter;
 pub mod matcher;
 pub mod resolve;

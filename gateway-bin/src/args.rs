@@ -1,0 +1,437 @@
+//! The command line.
+//!
+//! In: words from the shell. Out: typed arguments, one struct for each subcommand. Not here: what
+//! the subcommands do. A wrong command line ends the program with code 2 and a usage text.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use http::{HeaderName, HeaderValue, Method, Uri};
+
+/// The program's arguments.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "gateway",
+    version,
+    about = "A Kubernetes Gateway API proxy that runs from plain files",
+    after_help = "Examples:\n  \
+        gateway demo                       try it: sample routes, sample backends\n  \
+        gateway check examples/            find mistakes before you deploy\n  \
+        gateway run gateway.yaml           serve the Gateways of a file\n\n\
+        Exit codes: 0 all well, 1 errors or findings, 2 wrong usage."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A subcommand.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Serve all Gateways found in files and folders, and follow their changes
+    Run(RunArgs),
+    /// Start a sample shop behind the gateway and print requests to try
+    Demo(DemoArgs),
+    /// Report every mistake and every doubtful spot in files and folders
+    Check(CheckArgs),
+    /// Tell step by step what would happen to a request, and why
+    Explain(ExplainArgs),
+    /// Print the status that a cluster would show for each object
+    Status(StatusArgs),
+    /// Start an HTTP and gRPC backend that answers with what it received
+    Echo(EchoArgs),
+}
+
+/// Arguments of `gateway run`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    gateway run gateway.yaml --port-offset 8000      port 80 becomes 8080, 443 becomes 8443\n  \
+    gateway run routes/ --port 80=8080 --bind 127.0.0.1\n  \
+    gateway run /etc/gateway --admin 127.0.0.1:15000 --access-log off")]
+pub struct RunArgs {
+    /// Files and folders with YAML or JSON; folders are read with all their subfolders
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// Address for Gateways that name none
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    pub bind: IpAddr,
+
+    /// Added to every listener's port, so that ports below 1024 need no privilege
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub port_offset: u16,
+
+    /// Serve the listener port FROM on port TO; may be repeated, wins over --port-offset
+    #[arg(long = "port", value_name = "FROM=TO")]
+    pub ports: Vec<PortMapping>,
+
+    /// Address of /healthz, /readyz, /metrics, /status, /config and /explain
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:15000")]
+    pub admin: SocketAddr,
+
+    /// Threads that serve requests [default: one for each CPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+
+    /// Proxies in front of this one whose X-Forwarded-* headers are believed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub trusted_hops: u8,
+
+    /// One JSON line for each request: off, stdout or the path of a file
+    #[arg(long, value_name = "off|stdout|FILE", default_value = "stdout")]
+    pub access_log: AccessLog,
+
+    /// Let Services of type ExternalName lead to their DNS names
+    #[arg(long)]
+    pub allow_external_name: bool,
+
+    /// How long running requests may go on after SIGTERM, for example 30s or 1m30s
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub drain_timeout: Duration,
+}
+
+/// Arguments of `gateway demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Port of the HTTP listener on 127.0.0.1; 0 takes a free one
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    pub port: u16,
+
+    /// Send the sample requests, verify the answers, then exit
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Arguments of `gateway check`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    gateway check examples/\n  \
+    kubectl get gateways,httproutes,services -A -o yaml | gateway check -\n  \
+    gateway check routes.yaml --output json")]
+pub struct CheckArgs {
+    /// Files and folders with YAML or JSON, or - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// How to print
+    #[arg(long, short, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Arguments of `gateway explain`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    gateway explain shop.yaml --request 'GET http://shop.example.com/cart?x=1'\n  \
+    gateway explain shop.yaml --request 'POST https://shop.example.com/pay' -H 'x-canary: always'")]
+pub struct ExplainArgs {
+    /// Files and folders with YAML or JSON, or - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// Method and address of the request
+    #[arg(long, short, value_name = "'METHOD URL'")]
+    pub request: RequestLine,
+
+    /// A header of the request; may be repeated
+    #[arg(long = "header", short = 'H', value_name = "'NAME: VALUE'")]
+    pub headers: Vec<HeaderLine>,
+
+    /// Server name of the TLS handshake [default: the host of an https request]
+    #[arg(long, value_name = "NAME")]
+    pub sni: Option<String>,
+
+    /// How to print
+    #[arg(long, short, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Arguments of `gateway status`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    gateway status examples/\n  \
+    gateway status gateway.yaml --output yaml")]
+pub struct StatusArgs {
+    /// Files and folders with YAML or JSON, or - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// How to print
+    #[arg(long, short, value_enum, default_value_t)]
+    pub output: StatusOutput,
+}
+
+/// Arguments of `gateway echo`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "A request may ask for a special answer:\n  \
+    ?delay=200ms or X-Echo-Delay: 200ms              wait first\n  \
+    ?status=503 or X-Echo-Status: 503                answer with this status\n  \
+    X-Echo-Set-Header: name:value, other:value       send these headers")]
+pub struct EchoArgs {
+    /// Port on 127.0.0.1; 0 takes a free one
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    pub port: u16,
+
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub bind: IpAddr,
+
+    /// Name given in every answer
+    #[arg(long, value_name = "NAME", default_value = "echo")]
+    pub name: String,
+}
+
+/// How findings and explanations are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// How status is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum StatusOutput {
+    /// A table for each object
+    #[default]
+    Text,
+    /// One JSON document
+    Json,
+    /// As on a cluster
+    Yaml,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// To standard output.
+    Stdout,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+impl FromStr for AccessLog {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "stdout" | "-" => Ok(Self::Stdout),
+            "" => Err("is empty; give off, stdout or the path of a file".to_owned()),
+            path => Ok(Self::File(path.into())),
+        }
+    }
+}
+
+/// A listener's port and the port that it is served on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortMapping {
+    /// The port in the Gateway.
+    pub from: u16,
+    /// The port of the socket; 0 takes a free one.
+    pub to: u16,
+}
+
+impl FromStr for PortMapping {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (from, to) = text.split_once('=').ok_or("has no '='; write for example 80=8080")?;
+        let port = |text: &str| {
+            text.parse::<u16>().map_err(|_| format!("{text:?} is no port from 0 to 65535"))
+        };
+        match port(from)? {
+            0 => Err("a listener's port is never 0".to_owned()),
+            from => Ok(Self { from, to: port(to)? }),
+        }
+    }
+}
+
+/// A request's method and absolute address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestLine {
+    /// `GET` if it is left out.
+    pub method: Method,
+    /// With scheme `http` or `https` and a host.
+    pub uri: Uri,
+}
+
+impl RequestLine {
+    /// The port asked for, given or by scheme.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.uri.port_u16().unwrap_or_else(|| if self.is_https() { 443 } else { 80 })
+    }
+
+    /// Whether the request comes over TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+}
+
+impl FromStr for RequestLine {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (method, address) = text.trim().split_once(' ').unwrap_or_else(|| ("GET", text.trim()));
+        let method = method.parse().map_err(|_| format!("{method:?} is no HTTP method"))?;
+        let address = address.trim();
+        let uri: Uri = address.parse().map_err(|error| format!("{address:?}: {error}"))?;
+        match (uri.scheme_str(), uri.host()) {
+            (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(Self { method, uri }),
+            _ => Err(format!("{address:?} is no address such as http://shop.example.com/cart")),
+        }
+    }
+}
+
+/// A header as curl takes it: `name: value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderLine {
+    /// In lower case.
+    pub name: HeaderName,
+    /// Without the blanks around it.
+    pub value: HeaderValue,
+}
+
+impl FromStr for HeaderLine {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once(':').ok_or("has no ':'; write 'name: value'")?;
+        Ok(Self {
+            name: name.trim().parse().map_err(|_| format!("{name:?} is no header name"))?,
+            value: value.trim().parse().map_err(|_| format!("{value:?} is no header value"))?,
+        })
+    }
+}
+
+/// A time in the notation of the Gateway API (GEP-2257), such as `1m30s` or `250ms`.
+///
+/// # Errors
+///
+/// Tells what a duration looks like.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration such as 30s, 1m30s or 250ms");
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        let number: u32 = number.parse().ok().filter(|n| *n < 100_000).ok_or_else(wrong)?;
+        let unit = match unit {
+            "h" => Duration::from_secs(3600),
+            "m" => Duration::from_secs(60),
+            "s" => Duration::from_secs(1),
+            "ms" => Duration::from_millis(1),
+            _ => return Err(wrong()),
+        };
+        total += unit * number;
+        rest = tail;
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(total) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt::Debug, str::FromStr, time::Duration};
+
+    use clap::{CommandFactory, Parser};
+
+    use super::{AccessLog, Cli, Command, HeaderLine, PortMapping, RequestLine, parse_duration};
+
+    #[track_caller]
+    fn check<T: FromStr<Err = String> + Debug>(input: &str, expect: &str) {
+        let seen = match input.parse::<T>() {
+            Ok(value) => format!("{value:?}"),
+            Err(message) => format!("error: {message}"),
+        };
+        assert_eq!(seen, expect);
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ports_are_mapped() {
+        check::<PortMapping>("80=8080", "PortMapping { from: 80, to: 8080 }");
+        check::<PortMapping>("80=0", "PortMapping { from: 80, to: 0 }");
+        check::<PortMapping>("0=80", "error: a listener's port is never 0");
+        check::<PortMapping>("80", "error: has no '='; write for example 80=8080");
+        check::<PortMapping>("80=99999", "error: \"99999\" is no port from 0 to 65535");
+    }
+
+    #[test]
+    fn access_logs() {
+        check::<AccessLog>("off", "Off");
+        check::<AccessLog>("-", "Stdout");
+        check::<AccessLog>("/var/log/gw", "File(\"/var/log/gw\")");
+    }
+
+    #[test]
+    fn requests() {
+        check::<RequestLine>(
+            "GET http://a.example/b?c=1",
+            "RequestLine { method: GET, uri: http://a.example/b?c=1 }",
+        );
+        check::<RequestLine>("https://a/", "RequestLine { method: GET, uri: https://a/ }");
+        check::<RequestLine>(
+            "GET /b",
+            "error: \"/b\" is no address such as http://shop.example.com/cart",
+        );
+        let line: RequestLine = "GET https://a/".parse().unwrap();
+        assert_eq!((line.port(), line.is_https()), (443, true));
+        let line: RequestLine = "GET http://a:81/".parse().unwrap();
+        assert_eq!((line.port(), line.is_https()), (81, false));
+    }
+
+    #[test]
+    fn headers() {
+        check::<HeaderLine>("X-A:  b ", "HeaderLine { name: \"x-a\", value: \"b\" }");
+        check::<HeaderLine>("a b: c", "error: \"a b\" is no header name");
+        check::<HeaderLine>("a", "error: has no ':'; write 'name: value'");
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
+        for wrong in ["", "1", "-1s", "1.5s", "1d", "100000ms", "s"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_needed_and_help_is_no_error() {
+        for command in ["run", "check", "status"] {
+            let error = Cli::try_parse_from(["gateway", command]).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{error}");
+        }
+        let help = Cli::try_parse_from(["gateway", "run", "--help"]).unwrap_err();
+        assert_eq!(help.exit_code(), 0);
+    }
+
+    #[test]
+    fn run_has_safe_defaults() {
+        let cli = Cli::try_parse_from(["gateway", "run", "a", "b"]).unwrap();
+        let Command::Run(run) = cli.command else { panic!("not run") };
+        assert_eq!(run.paths.len(), 2);
+        assert!(run.admin.ip().is_loopback());
+        assert_eq!((run.trusted_hops, run.allow_external_name), (0, false));
+        assert_eq!(run.drain_timeout, Duration::from_secs(30));
+    }
+}
