@@ -33,7 +33,8 @@ pub fn rewrite(data: &[u8]) {
         check_path(&modifier, path, covered, &replacement, &facts);
         let rewrite = UrlRewrite { hostname: None, path: Some(modifier.clone()) };
         let mut changed = head.clone();
-        let flow = Filter::UrlRewrite(rewrite).apply_request(&mut changed, &facts);
+        let filter = Filter::UrlRewrite(rewrite);
+        let flow = filter.apply_request(&mut changed, &facts);
         assert!(matches!(flow, Flow::Continue));
         assert!(changed.uri.path().starts_with('/') || changed.uri == "*", "{}", changed.uri);
         assert_eq!(changed.uri.query(), head.uri.query(), "the query stays");
