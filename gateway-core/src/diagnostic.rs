@@ -460,6 +460,7 @@ codes! {
     Ignored = "GW0512", "the setting has no effect";
     AddressUnusable = "GW0513", "the address cannot be used";
     ParametersUnsupported = "GW0514", "the parameters are not supported";
+    TlsOverlap = "GW0515", "clients may take two TLS listeners for each other";
 }
 
 impl fmt::Display for Code {

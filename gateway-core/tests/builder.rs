@@ -59,7 +59,8 @@ fn listener() -> impl Strategy<Value = Listener> {
 
 fn gateway() -> impl Strategy<Value = Resource> {
     (namespace(), 0usize..2, vec(listener(), 0..4), age()).prop_map(|(ns, name, listeners, age)| {
-        let gateway = Gateway::new(ns, format!("gw{name}")).allow_listener_sets(FromNamespaces::Same);
+        let gateway =
+            Gateway::new(ns, format!("gw{name}")).allow_listener_sets(FromNamespaces::Same);
         aged(listeners.into_iter().fold(gateway, Gateway::listener), age)
     })
 }
@@ -87,8 +88,9 @@ fn parent() -> impl Strategy<Value = ParentReference> {
 
 fn http_rule() -> impl Strategy<Value = HttpRouteRule> {
     (select(&PATHS[..]), namespace(), 0usize..3, 0u8..6).prop_map(|(path, ns, service, extra)| {
-        let reference = gateway_core::api::BackendObjectReference::service(format!("s{service}"), 80)
-            .in_namespace(ns);
+        let reference =
+            gateway_core::api::BackendObjectReference::service(format!("s{service}"), 80)
+                .in_namespace(ns);
         let rule = HttpRouteRule::new().path_prefix(path).backend_ref(reference);
         match extra {
             0 => rule.or().path_regex("("),
@@ -207,8 +209,7 @@ fn assert_same(builder: &Builder, fresh: &Build) {
 }
 
 fn changed(before: &StatusReport, after: &StatusReport) -> Vec<ObjectKey> {
-    let mut keys: Vec<ObjectKey> =
-        before.iter().chain(after).map(|(key, _)| key.clone()).collect();
+    let mut keys: Vec<ObjectKey> = before.iter().chain(after).map(|(key, _)| key.clone()).collect();
     keys.retain(|key| before.get(key) != after.get(key));
     keys.sort();
     keys.dedup();

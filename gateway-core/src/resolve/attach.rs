@@ -282,3 +282,71 @@ fn refusal(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        api::{
+            ConditionType, FromNamespaces, Gateway, HttpRoute, Listener, ParentReference, Resource,
+            TcpRoute,
+        },
+        resolve::{ObjectStatus, resolve},
+        scope::ControllerScope,
+        snapshot::Snapshot,
+    };
+
+    /// Listeners: `open` on 80 for all namespaces and `a.example`, `own` on 81 for the Gateway's
+    /// namespace and any host, `tcp` on 82.
+    #[track_caller]
+    fn check(route: Resource, attached: [i32; 3], reason: &str) {
+        let open = Listener::http("open", 80).hostname("a.example");
+        let gateway = Gateway::new("infra", "gw")
+            .listener(open.allow_routes(FromNamespaces::All))
+            .listener(Listener::http("own", 81))
+            .listener(Listener::tcp("tcp", 82));
+        let key = route.key();
+        let snapshot = Snapshot::from_iter([gateway.into(), route]);
+        let resolved = resolve(&snapshot, &ControllerScope::all());
+        let mut counts = Vec::new();
+        for (_, status) in &resolved.status {
+            if let ObjectStatus::Gateway(status) = status {
+                counts.extend(status.listeners.iter().map(|it| it.attached_routes));
+            }
+        }
+        assert_eq!(counts, attached);
+        let Some(ObjectStatus::Route(status)) = resolved.status.get(&key) else {
+            panic!("{key} has no status");
+        };
+        let accepted = status.parents[0].conditions.iter();
+        let mut accepted = accepted.filter(|it| it.kind == ConditionType::Accepted);
+        assert_eq!(accepted.next().map(|it| it.reason.to_string()).as_deref(), Some(reason));
+    }
+
+    fn gw() -> ParentReference {
+        ParentReference::gateway("gw").in_namespace("infra")
+    }
+
+    fn http(namespace: &str, parent: ParentReference, host: &str) -> Resource {
+        let route = HttpRoute::new(namespace, "r").parent(parent);
+        if host.is_empty() { route } else { route.hostname(host) }.into()
+    }
+
+    #[test]
+    fn the_reason_is_that_of_the_furthest_step() {
+        check(http("infra", gw(), ""), [1, 1, 0], "Accepted");
+        check(http("infra", gw(), "b.example"), [0, 1, 0], "Accepted");
+        check(http("infra", gw().section("own").on_port(81), ""), [0, 1, 0], "Accepted");
+        check(http("infra", gw().section("own").on_port(80), ""), [0; 3], "NoMatchingParent");
+        check(http("infra", gw().section("nope"), ""), [0; 3], "NoMatchingParent");
+        check(http("infra", gw().on_port(8080), ""), [0; 3], "NoMatchingParent");
+        check(http("infra", gw().section("tcp"), ""), [0; 3], "NotAllowedByListeners");
+        check(http("shop", gw(), ""), [1, 0, 0], "Accepted");
+        check(http("shop", gw().section("own"), ""), [0; 3], "NotAllowedByListeners");
+        check(http("shop", gw(), "b.example"), [0; 3], "NoMatchingListenerHostname");
+        check(http("shop", gw(), "*.example"), [1, 0, 0], "Accepted");
+        check(http("shop", gw(), "Not valid"), [0; 3], "UnsupportedValue");
+        let tcp = |parent| TcpRoute::new("infra", "r").parent(parent).into();
+        check(tcp(gw()), [0, 0, 1], "Accepted");
+        check(tcp(gw().on_port(80)), [0; 3], "NotAllowedByListeners");
+    }
+}

@@ -6,6 +6,7 @@
 use crate::{
     api::{ObjectKey, Reason},
     diagnostic::Code,
+    matcher::HostPattern,
 };
 
 use super::{
@@ -100,35 +101,49 @@ pub(super) fn clash(a: &Draft, b: &Draft) -> Option<Reason> {
     }
 }
 
-/// Marks TLS listeners of one port whose hostnames overlap without being equal.
-// SPEC: OverlappingTLSConfig: a client may reuse a connection for a host of the other listener.
+/// Marks TLS listeners of one port that a client may take for each other: it may send requests for
+/// one on a connection to the other.
+// SPEC: OverlappingTLSConfig, on all listeners that are concerned.
 pub(super) fn mark_overlaps(groups: &mut [Group<'_>], notes: &mut Notes) {
-    let all: Vec<(u16, Box<str>, crate::matcher::HostPattern)> = groups
+    let all: Vec<Draft> = groups
         .iter()
         .flat_map(|group| group.drafts.iter())
-        .filter(|draft| draft.is_accepted() && draft.protocol.is_some_and(Protocol::is_tls))
-        .map(|draft| (draft.port, draft.name.clone(), draft.hostname.clone()))
+        .filter(|d| is_tls(d))
+        .cloned()
         .collect();
     for group in groups {
-        for draft in group.drafts.iter_mut() {
-            if !draft.is_accepted() || !draft.protocol.is_some_and(Protocol::is_tls) {
-                continue;
-            }
-            let other = all.iter().find(|(port, _, hostname)| {
-                *port == draft.port
-                    && *hostname != draft.hostname
-                    && hostname.intersect(&draft.hostname).is_some()
-            });
-            let Some((_, name, hostname)) = other else { continue };
-            let message = format!(
-                "hostname {} overlaps with {hostname} of listener {name} on port {}; requests for \
-                 the other one on a reused connection are answered with 421",
-                draft.hostname, draft.port
-            );
-            notes.warn(group.owner, draft.field.clone(), Code::ListenersNotDistinct, &*message);
-            draft.overlapping = Some(Fault::new(Reason::OverlappingHostnames, message));
+        for draft in group.drafts.iter_mut().filter(|draft| is_tls(draft)) {
+            let Some(fault) = all.iter().find_map(|other| overlap(draft, other)) else { continue };
+            notes.warn(group.owner, draft.field.clone(), Code::TlsOverlap, &*fault.message);
+            draft.overlapping = Some(fault);
         }
     }
+}
+
+fn is_tls(draft: &Draft) -> bool {
+    draft.is_accepted() && draft.protocol.is_some_and(Protocol::is_tls)
+}
+
+fn overlap(draft: &Draft, other: &Draft) -> Option<Fault> {
+    // Accepted listeners of one port and hostname are one and the same.
+    if draft.port != other.port || draft.hostname == other.hostname {
+        return None;
+    }
+    let (reason, what) = if draft.hostname.intersect(&other.hostname).is_some() {
+        (Reason::OverlappingHostnames, "hostnames")
+    } else {
+        let names = |name: &HostPattern| {
+            other.certificate_names.iter().any(|theirs| theirs.intersect(name).is_some())
+        };
+        draft.certificate_names.iter().find(|name| names(name))?;
+        (Reason::OverlappingCertificates, "names of the certificates")
+    };
+    let message = format!(
+        "the {what} of listeners {} ({}) and {} ({}) on port {} overlap; requests for one on a \
+         connection to the other are answered with 421",
+        draft.name, draft.hostname, other.name, other.hostname, draft.port
+    );
+    Some(Fault::new(reason, message))
 }
 
 #[cfg(test)]

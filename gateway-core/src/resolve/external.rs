@@ -132,8 +132,9 @@ fn backend_tls(
         let reference = tls.client_certificate_ref.as_ref();
         let reference =
             reference.ok_or_else(|| invalid("clientCertificateRef is missing".to_owned()))?;
-        let pair = key_pair(reference, key, &Reason::InvalidClientCertificateRef, given);
-        verified.client_certificate = Some(pair.map_err(|fault| invalid(fault.message))?);
+        let certificate = key_pair(reference, key, &Reason::InvalidClientCertificateRef, given);
+        let certificate = certificate.map_err(|fault| invalid(fault.message))?;
+        verified.client_certificate = Some(certificate.pair);
     }
     Ok(Some(Arc::new(verified)))
 }

@@ -87,8 +87,9 @@ impl GatewayDraft {
         };
         draft.judge_names(notes);
         listener_set::judge_permission(&mut draft, given, notes);
-        draft.judge_conflicts(notes);
+        distinct::mark_conflicts(&mut draft.groups(), notes);
         draft.judge_tls(given, notes);
+        distinct::mark_overlaps(&mut draft.groups(), notes);
         draft.judge_acceptance(notes);
         listener_set::judge_parent(&mut draft, notes);
         draft
@@ -105,12 +106,12 @@ impl GatewayDraft {
         }
     }
 
-    fn judge_conflicts(&mut self, notes: &mut Notes) {
+    /// The listeners of the Gateway and of the sets that it takes, in order of precedence.
+    fn groups(&mut self) -> Vec<Group<'_>> {
         let mut groups = vec![Group { owner: &self.key, drafts: &mut self.listeners }];
         let sets = self.sets.iter_mut().filter(|set| set.refused.is_none());
         groups.extend(sets.map(|set| Group { owner: &set.key, drafts: &mut set.listeners }));
-        distinct::mark_conflicts(&mut groups, notes);
-        distinct::mark_overlaps(&mut groups, notes);
+        groups
     }
 
     // SPEC: listeners of ListenerSets are under the frontend settings of their Gateway.

@@ -80,6 +80,8 @@ pub(super) struct Draft {
     pub(super) not_programmed: Option<Fault>,
     /// For protocols that terminate TLS.
     pub(super) tls: Option<Arc<ListenerTls>>,
+    /// The hosts that its certificates are for, as far as they are known.
+    pub(super) certificate_names: Vec<HostPattern>,
 }
 
 impl Draft {
@@ -105,6 +107,7 @@ impl Draft {
             overlapping: None,
             not_programmed: None,
             tls: None,
+            certificate_names: Vec::new(),
         };
         draft.read_protocol(listener);
         draft.read_port(listener.port);

@@ -11,6 +11,7 @@ use crate::{
         Kind, ListenerTlsConfig, ObjectKey, Reason, Secret, SecretObjectReference,
     },
     backend::KeyPair,
+    matcher::HostPattern,
 };
 
 use super::{
@@ -42,6 +43,8 @@ pub(super) fn resolve_listener(
     let before = draft.unresolved.len();
     let (certificates, missing) = certificates(listener.tls.as_ref(), owner, given);
     draft.unresolved.extend(missing);
+    let names = certificates.iter().flat_map(|certificate| &certificate.names);
+    draft.certificate_names = names.map(|name| HostPattern::new(name)).collect();
     if certificates.is_empty() {
         let (reason, message) = match &listener.tls {
             None => (Reason::InvalidTlsConfig, "the listener has no tls section"),
@@ -57,7 +60,7 @@ pub(super) fn resolve_listener(
         }
     }
     draft.tls = Some(Arc::new(ListenerTls {
-        certificates,
+        certificates: certificates.into_iter().map(|certificate| certificate.pair).collect(),
         client_validation: validation.and_then(|validation| validation.usable.clone()),
         options: listener.tls.as_ref().map(|tls| tls.options.clone()).unwrap_or_default(),
     }));
@@ -70,7 +73,7 @@ fn certificates(
     tls: Option<&ListenerTlsConfig>,
     owner: &ObjectKey,
     given: Given<'_>,
-) -> (Vec<Arc<KeyPair>>, Vec<Fault>) {
+) -> (Vec<Certificate>, Vec<Fault>) {
     let references = tls.map_or(&[][..], |tls| &tls.certificate_refs);
     if references.is_empty() {
         let message = "tls.certificateRefs is empty, expected a Secret of type kubernetes.io/tls";
@@ -80,11 +83,19 @@ fn certificates(
     let mut faults = Vec::new();
     for reference in references {
         match key_pair(reference, owner, &Reason::InvalidCertificateRef, given) {
-            Ok(pair) => certificates.push(pair),
+            Ok(certificate) => certificates.push(certificate),
             Err(fault) => faults.push(fault),
         }
     }
     (certificates, faults)
+}
+
+/// A certificate with its key.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    pub(super) pair: Arc<KeyPair>,
+    /// Its DNS names, as far as anything looks into it.
+    names: Vec<String>,
 }
 
 /// The certificate and key behind a reference of `owner`. Everything but a missing grant is
@@ -98,7 +109,7 @@ pub(super) fn key_pair(
     owner: &ObjectKey,
     invalid: &Reason,
     given: Given<'_>,
-) -> Result<Arc<KeyPair>, Fault> {
+) -> Result<Certificate, Fault> {
     let namespace = reference.namespace(&owner.namespace);
     let fault = |message: String| Fault::new(invalid.clone(), message);
     if (reference.group(), reference.kind()) != (CORE_GROUP, Kind::Secret.as_str()) {
@@ -117,10 +128,13 @@ pub(super) fn key_pair(
     let secret = given.snapshot.secret(namespace, &reference.name);
     let secret = secret.ok_or_else(|| named("does not exist"))?;
     let pair = read_key_pair(secret).map_err(|problem| named(&problem))?;
-    if let Some(check) = &given.scope.certificate_check {
-        check.names(&pair).map_err(|problem| named(&format!("cannot be used: {problem}")))?;
-    }
-    Ok(Arc::new(pair))
+    let names = match &given.scope.certificate_check {
+        None => Vec::new(),
+        Some(check) => {
+            check.names(&pair).map_err(|problem| named(&format!("cannot be used: {problem}")))?
+        }
+    };
+    Ok(Certificate { pair: Arc::new(pair), names })
 }
 
 fn read_key_pair(secret: &Secret) -> Result<KeyPair, String> {
@@ -312,5 +326,6 @@ pub(super) fn client_certificate(
 ) -> ClientCertificate {
     let backend = gateway.spec.tls.as_ref()?.backend.as_ref()?;
     let reference = backend.client_certificate_ref.as_ref()?;
-    Some(key_pair(reference, key, &Reason::InvalidClientCertificateRef, given))
+    let certificate = key_pair(reference, key, &Reason::InvalidClientCertificateRef, given);
+    Some(certificate.map(|certificate| certificate.pair))
 }
