@@ -109,6 +109,12 @@ impl Endpoints {
         self.addresses.get(backend).map_or(&[], |addresses| addresses)
     }
 
+    /// Whether the backend is known, be it without addresses.
+    #[must_use]
+    pub fn contains(&self, backend: &BackendKey) -> bool {
+        self.addresses.contains_key(backend)
+    }
+
     /// Sets the addresses of a backend, for data planes that know them from elsewhere.
     pub fn insert(&mut self, backend: BackendKey, addresses: impl Into<Arc<[SocketAddr]>>) {
         self.addresses.insert(backend, addresses.into());

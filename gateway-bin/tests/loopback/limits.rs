@@ -15,7 +15,8 @@ fn heads_that_are_too_large() {
         let backend = RawBackend::answering(OK).await;
         let running = start(&Setup::http(vec![Path::new("/", backend.address)])).await;
         let get = |path: &str, fields: &str| {
-            format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n")
+            let close = "Host: a.example\r\nConnection: close\r\n";
+            format!("GET {path} HTTP/1.1\r\n{close}{fields}\r\n")
         };
         let path = |length: usize| format!("/{}", "a".repeat(length));
         for (request, expect) in [
@@ -92,7 +93,7 @@ fn idle_connections_are_closed_without_a_word() {
         client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
         assert_eq!(status(&client.answer().await.expect("an answer")), 200);
         assert_eq!(client.rest().await, "");
-        assert_eq!(running.gateway.connections(), 0);
+        wait_until(|| running.gateway.connections() == 0).await;
     });
 }
 
