@@ -16,7 +16,7 @@ mod telemetry;
 pub mod upstream;
 mod worker;
 
-use gateway_core::{compile::RouteTable, endpoints::Endpoints, resolve::topology::Topology};
+use gateway_core::{build::Build, endpoints::Endpoints};
 
 pub use listen::Addresses;
 pub use telemetry::AccessLog;
@@ -24,10 +24,8 @@ pub use telemetry::AccessLog;
 /// Everything that is served from one moment on.
 #[derive(Clone, Debug)]
 pub struct Update {
-    /// Sockets and listeners.
-    pub topology: Topology,
-    /// The routes.
-    pub table: RouteTable,
+    /// Routes, sockets and listeners, and the status of all objects.
+    pub build: Build,
     /// Where backends are.
     pub endpoints: Endpoints,
 }

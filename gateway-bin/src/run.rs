@@ -17,6 +17,7 @@ use std::{
 use gateway_core::{
     compile::RouteTable,
     resolve::topology::{BindKey, Topology},
+    snapshot::Observed,
 };
 use gateway_tower::{RouteService, RouteSettings, TableHandle};
 use rustls::crypto::CryptoProvider;
@@ -26,7 +27,7 @@ use crate::{
     Update,
     error::Error,
     guard::Limits,
-    listen::{Addresses, BindReport, Sockets},
+    listen::{Addresses, Sockets},
     telemetry::{AccessLog, Telemetry},
     upstream::{SharedEndpoints, Upstream, UpstreamLimits},
     worker::{Parts, Worker},
@@ -124,20 +125,20 @@ impl Gateway {
     }
 
     /// Serves an update: every request sees the old table or the new one as a whole. Tells for each
-    /// socket that the update asks for whether it is open.
-    pub async fn apply(&mut self, update: &Update) -> BindReport {
+    /// socket that the update asks for whether it is open, and at which address its Gateway is.
+    pub async fn apply(&mut self, update: &Update) -> Observed {
         // Backends before the routes to them, sockets before what they serve, and what is no
         // longer served last: at no moment leads a route to nothing.
         self.endpoints.publish(update.endpoints.clone());
-        let (report, serve) = self.sockets.open(&update.topology).await;
-        self.table.publish(update.table.clone());
+        let (observed, serve) = self.sockets.open(&update.build.topology).await;
+        self.table.publish(update.build.table.clone());
         self.telemetry.table_published();
         for (worker, sockets) in self.workers.iter().zip(serve) {
             sockets.into_iter().for_each(|socket| worker.serve(socket));
         }
-        self.sockets.close_others(&update.topology);
+        self.sockets.close_others(&update.build.topology);
         self.ready.store(true, Ordering::Release);
-        report
+        observed
     }
 
     /// Where each socket listens.

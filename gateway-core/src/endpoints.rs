@@ -13,10 +13,24 @@ use std::{
 use crate::{
     api::{Endpoint, EndpointPort, EndpointSlice, Kind, Service, ServicePort, ServiceType},
     backend::BackendKey,
+    snapshot::Snapshot,
 };
 
 /// The label of an EndpointSlice that names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// The endpoints of all Services of a snapshot.
+///
+/// ```
+/// use gateway_core::{endpoints::endpoints, snapshot::Snapshot};
+/// assert_eq!(endpoints(&Snapshot::default()).iter().count(), 0);
+/// ```
+#[must_use]
+pub fn endpoints(snapshot: &Snapshot) -> Endpoints {
+    let services = snapshot.services().values().map(|service| &**service);
+    let slices = snapshot.endpoint_slices().values().map(|slice| &**slice);
+    Endpoints::new(services, slices)
+}
 
 /// The addresses of every backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,6 +107,12 @@ impl Endpoints {
     #[must_use]
     pub fn get(&self, backend: &BackendKey) -> &[SocketAddr] {
         self.addresses.get(backend).map_or(&[], |addresses| addresses)
+    }
+
+    /// Whether the backend is known, be it without addresses.
+    #[must_use]
+    pub fn contains(&self, backend: &BackendKey) -> bool {
+        self.addresses.contains_key(backend)
     }
 
     /// Sets the addresses of a backend, for data planes that know them from elsewhere.

@@ -19,8 +19,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use gateway_core::resolve::topology::{
-    Bind, BindKey, Listener, ListenerProtocol, Topology, Transport,
+use gateway_core::{
+    api::{AddressType, GatewayStatusAddress, ObjectKey},
+    resolve::topology::{
+        Bind, BindAddress, BindKey, Listener, ListenerProtocol, Topology, Transport,
+    },
+    snapshot::{self, Observed},
 };
 use gateway_tower::OwnedIngress;
 use rustls::crypto::CryptoProvider;
@@ -80,9 +84,6 @@ pub(crate) struct Serve {
     pub(crate) closed: watch::Receiver<bool>,
 }
 
-/// What became of each bind of a topology: open, or why not.
-pub(crate) type BindReport = BTreeMap<BindKey, Result<(), String>>;
-
 impl Sockets {
     pub(crate) fn new(
         addresses: Addresses,
@@ -94,8 +95,8 @@ impl Sockets {
 
     /// Opens the binds of `topology` that are not open yet and renews the TLS of the others. For
     /// each worker the sockets that it has to serve from now on.
-    pub(crate) async fn open(&mut self, topology: &Topology) -> (BindReport, Vec<Vec<Serve>>) {
-        let mut report = BindReport::new();
+    pub(crate) async fn open(&mut self, topology: &Topology) -> (Observed, Vec<Vec<Serve>>) {
+        let mut observed = Observed::default();
         let mut serve: Vec<Vec<Serve>> = (0..self.workers).map(|_| Vec::new()).collect();
         // Binds that change between plain text and TLS are closed first: their connections are
         // of the wrong kind.
@@ -108,10 +109,14 @@ impl Sockets {
             same
         });
         for bind in &topology.binds {
-            let opened = self.open_bind(topology, bind, &mut serve).await;
-            report.insert(bind.key.clone(), opened);
+            let state = match self.open_bind(topology, bind, &mut serve).await {
+                Ok(()) => snapshot::BindState::Bound,
+                Err(message) => snapshot::BindState::Failed(message),
+            };
+            observed.binds.insert(bind.key.clone(), state);
         }
-        (report, serve)
+        observed.gateway_addresses = self.gateway_addresses(topology);
+        (observed, serve)
     }
 
     /// Closes the binds that `topology` does not have. Their connections end after the request
@@ -135,6 +140,30 @@ impl Sockets {
     /// Where each bind listens.
     pub(crate) fn addresses(&self) -> BTreeMap<BindKey, Vec<SocketAddr>> {
         self.open.iter().map(|(key, open)| (key.clone(), open.addresses.clone())).collect()
+    }
+
+    /// The addresses of Gateways that were given one; the others know theirs.
+    fn gateway_addresses(
+        &self,
+        topology: &Topology,
+    ) -> BTreeMap<ObjectKey, Vec<GatewayStatusAddress>> {
+        let mut found = BTreeMap::<ObjectKey, Vec<GatewayStatusAddress>>::new();
+        let given = |key: &BindKey| matches!(key.address, BindAddress::Default | BindAddress::Own(_));
+        for bind in topology.binds.iter().filter(|bind| given(&bind.key)) {
+            let Some(open) = self.open.get(&bind.key) else { continue };
+            for listener in listeners(topology, bind) {
+                let addresses = found.entry(listener.gateway.clone()).or_default();
+                for address in &open.addresses {
+                    let kind = Some(AddressType::IpAddress);
+                    let value = socket::reachable(address.ip()).to_string();
+                    let address = GatewayStatusAddress { kind, value };
+                    if !addresses.contains(&address) {
+                        addresses.push(address);
+                    }
+                }
+            }
+        }
+        found
     }
 
     async fn open_bind(

@@ -6,7 +6,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
 };
 
-use gateway_core::resolve::topology::{BindAddress, BindKey};
+use gateway_core::{
+    api::ObjectKey,
+    resolve::topology::{BindAddress, BindKey},
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::lookup_host;
 
@@ -22,12 +25,14 @@ pub struct Addresses {
     pub port_offset: u16,
     /// The port of the socket for a port of listeners. 0 lets the system choose.
     pub ports: BTreeMap<u16, u16>,
+    /// The addresses of Gateways that have one of their own.
+    pub own: BTreeMap<ObjectKey, IpAddr>,
 }
 
 impl Default for Addresses {
     fn default() -> Self {
         let default = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        Self { default, port_offset: 0, ports: BTreeMap::new() }
+        Self { default, port_offset: 0, ports: BTreeMap::new(), own: BTreeMap::new() }
     }
 }
 
@@ -64,6 +69,10 @@ pub(crate) async fn open(
     let fallback = SocketAddr::new(addresses.default, port);
     let wanted = match &key.address {
         BindAddress::Default => vec![fallback],
+        BindAddress::Own(gateway) => {
+            let own = addresses.own.get(gateway).ok_or("the Gateway was given no address")?;
+            vec![SocketAddr::new(*own, port)]
+        }
         BindAddress::Ip(ip) => vec![SocketAddr::new(*ip, port)],
         BindAddress::Hostname(name) => match look_up(name, port).await {
             Ok(found) if !found.is_empty() => match open_all(&found, workers, taken) {
@@ -107,6 +116,28 @@ fn open_all(
         opened.addresses.push(address);
     }
     Ok(opened)
+}
+
+/// The address that others reach a socket by: for a socket at all addresses the one that the system
+/// would send from, or else loopback.
+pub(crate) fn reachable(ip: IpAddr) -> IpAddr {
+    if !ip.is_unspecified() {
+        return ip;
+    }
+    // Nothing is sent; the address is one for documentation (RFC 5737, RFC 3849).
+    let (local, remote): (SocketAddr, SocketAddr) = match ip {
+        IpAddr::V4(_) => ((ip, 0).into(), ([192, 0, 2, 1], 9).into()),
+        IpAddr::V6(_) => ((ip, 0).into(), ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into()),
+    };
+    let from = std::net::UdpSocket::bind(local).and_then(|socket| {
+        socket.connect(remote)?;
+        socket.local_addr()
+    });
+    let loopback = match ip {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+    };
+    from.map_or(loopback, |from| from.ip())
 }
 
 fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {

@@ -12,6 +12,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -38,7 +39,14 @@ pub struct SharedEndpoints {
     endpoints: ArcSwap<Endpoints>,
     generation: AtomicU64,
     open: Mutex<HashMap<BackendKey, Arc<AtomicUsize>>>,
+    retired: Mutex<Retired>,
 }
+
+/// Endpoints of backends that are gone, and since when.
+type Retired = HashMap<BackendKey, (Arc<[SocketAddr]>, Instant)>;
+
+/// How long a request that saw an old table may still find the backends of that table.
+const RETIREMENT: Duration = Duration::from_secs(10);
 
 impl Default for SharedEndpoints {
     fn default() -> Self {
@@ -46,18 +54,38 @@ impl Default for SharedEndpoints {
             endpoints: ArcSwap::from_pointee(Endpoints::default()),
             generation: AtomicU64::new(1),
             open: Mutex::default(),
+            retired: Mutex::default(),
         }
     }
 }
 
 impl SharedEndpoints {
-    /// Makes new endpoints known; every worker sees them with its next request.
-    pub fn publish(&self, endpoints: Endpoints) {
-        if **self.endpoints.load() == endpoints {
+    /// Makes new endpoints known; every worker sees them with its next request. Backends that are
+    /// missing keep theirs for a while: requests may be on their way that were routed before.
+    pub fn publish(&self, mut endpoints: Endpoints) {
+        let before = self.endpoints.load();
+        self.retire(&before, &mut endpoints);
+        if **before == endpoints {
             return;
         }
         self.endpoints.store(Arc::new(endpoints));
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn retire(&self, before: &Endpoints, endpoints: &mut Endpoints) {
+        let now = Instant::now();
+        let mut retired = lock(&self.retired);
+        for (backend, addresses) in before.iter() {
+            if !endpoints.contains(backend) {
+                retired.entry(backend.clone()).or_insert_with(|| (addresses.into(), now));
+            }
+        }
+        retired.retain(|backend, (_, since)| {
+            !endpoints.contains(backend) && now.saturating_duration_since(*since) < RETIREMENT
+        });
+        for (backend, (addresses, _)) in &*retired {
+            endpoints.insert(backend.clone(), Arc::clone(addresses));
+        }
     }
 
     /// Open connections of each backend that has any.

@@ -1,7 +1,5 @@
 //! A gateway in process, backends that do as they are told, and clients of raw bytes.
 
-#![allow(dead_code, reason = "each test file uses its part")]
-
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -23,14 +21,19 @@ use gateway_core::{
     backend::{
         Backend, BackendKey, BackendProtocol, BackendTls, Turns, WeightedBackend, WeightedBackends,
     },
+    build::Build,
     compile::RouteTable,
     endpoints::Endpoints,
     filter::Filter,
     matcher::{HostPattern, PathPattern, RouteMatch},
-    resolve::topology::{
-        Attachment, Bind, BindAddress, BindKey, Listener, ListenerId, ListenerProtocol, Route,
-        Rule, Timeouts, Topology, Transport,
+    resolve::{
+        StatusReport,
+        topology::{
+            Attachment, Bind, BindAddress, BindKey, Listener, ListenerId, ListenerProtocol, Route,
+            Rule, Timeouts, Topology, Transport,
+        },
     },
+    snapshot::BindState,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -39,44 +42,44 @@ use tokio::{
 };
 
 /// Longer than anything here takes, also on a slow machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A path prefix and what it leads to.
 #[derive(Clone)]
-pub struct Path {
-    pub prefix: &'static str,
-    pub backend: SocketAddr,
-    pub protocol: BackendProtocol,
-    pub tls: Option<Arc<BackendTls>>,
-    pub filters: Vec<Filter>,
-    pub timeouts: Timeouts,
+pub(crate) struct Path {
+    pub(crate) prefix: &'static str,
+    pub(crate) backend: SocketAddr,
+    pub(crate) protocol: BackendProtocol,
+    pub(crate) tls: Option<Arc<BackendTls>>,
+    pub(crate) filters: Vec<Filter>,
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Path {
-    pub fn new(prefix: &'static str, backend: SocketAddr) -> Self {
+    pub(crate) fn new(prefix: &'static str, backend: SocketAddr) -> Self {
         let (protocol, tls) = (BackendProtocol::Http1, None);
         Self { prefix, backend, protocol, tls, filters: Vec::new(), timeouts: Timeouts::default() }
     }
 
-    pub fn http2(mut self) -> Self {
+    pub(crate) fn http2(mut self) -> Self {
         self.protocol = BackendProtocol::Http2;
         self
     }
 }
 
 /// A configuration of one socket.
-pub struct Setup {
-    pub listeners: Vec<Listener>,
-    pub paths: Vec<Path>,
+pub(crate) struct Setup {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) paths: Vec<Path>,
 }
 
-pub const PORT: u16 = 80;
+pub(crate) const PORT: u16 = 80;
 
-pub fn bind_key() -> BindKey {
+pub(crate) fn bind_key() -> BindKey {
     BindKey { address: BindAddress::Default, port: PORT, transport: Transport::Tcp }
 }
 
-pub fn listener(name: &str, hostname: &str, protocol: ListenerProtocol) -> Listener {
+pub(crate) fn listener(name: &str, hostname: &str, protocol: ListenerProtocol) -> Listener {
     let gateway = ObjectKey::new(Kind::Gateway, "default", "public");
     Listener {
         gateway: gateway.clone(),
@@ -90,11 +93,11 @@ pub fn listener(name: &str, hostname: &str, protocol: ListenerProtocol) -> Liste
 
 impl Setup {
     /// One HTTP listener.
-    pub fn http(paths: Vec<Path>) -> Self {
+    pub(crate) fn http(paths: Vec<Path>) -> Self {
         Self { listeners: vec![listener("web", "", ListenerProtocol::Http)], paths }
     }
 
-    pub fn update(&self) -> Update {
+    pub(crate) fn update(&self) -> Update {
         let ids = || (0..self.listeners.len()).map(|id| ListenerId(u32::try_from(id).expect("few")));
         let attachment = |listener: ListenerId| Attachment {
             hostnames: [self.listeners[listener.0 as usize].hostname.clone()].into_iter().collect(),
@@ -116,11 +119,13 @@ impl Setup {
             listeners: self.listeners.iter().cloned().map(Arc::new).collect(),
             routes: [(key, Arc::new(route))].into(),
         };
-        Update { table: RouteTable::compile(&topology, 7), topology, endpoints }
+        let table = RouteTable::compile(&topology, 7);
+        let (status, diagnostics) = (StatusReport::default(), Vec::new());
+        Update { build: Build { table, topology, status, diagnostics }, endpoints }
     }
 }
 
-pub fn backend_key(path: &Path) -> BackendKey {
+pub(crate) fn backend_key(path: &Path) -> BackendKey {
     BackendKey {
         kind: Kind::Service,
         namespace: "default".into(),
@@ -153,17 +158,18 @@ fn rule(index: u16, path: &Path) -> Rule {
 }
 
 /// A gateway that listens on loopback.
-pub struct Running {
-    pub gateway: Gateway,
-    pub address: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) gateway: Gateway,
+    pub(crate) address: SocketAddr,
 }
 
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config {
         addresses: Addresses {
             default: [127, 0, 0, 1].into(),
             port_offset: 0,
             ports: BTreeMap::from([(PORT, 0)]),
+            own: BTreeMap::new(),
         },
         workers: 2,
         drain: Duration::from_secs(10),
@@ -171,42 +177,42 @@ pub fn config() -> Config {
     }
 }
 
-pub async fn start(setup: &Setup) -> Running {
+pub(crate) async fn start(setup: &Setup) -> Running {
     start_with(setup, &config()).await
 }
 
-pub async fn start_with(setup: &Setup, config: &Config) -> Running {
+pub(crate) async fn start_with(setup: &Setup, config: &Config) -> Running {
     let mut gateway = Gateway::start(config).expect("a gateway");
-    let report = gateway.apply(&setup.update()).await;
-    assert_eq!(report.into_iter().collect::<Vec<_>>(), [(bind_key(), Ok(()))]);
+    let observed = gateway.apply(&setup.update()).await;
+    assert_eq!(observed.binds, [(bind_key(), BindState::Bound)].into());
     let address = gateway.addresses()[&bind_key()][0];
     Running { gateway, address }
 }
 
 /// Runs a test on a runtime of its own, with an end.
-pub fn run<F: Future>(test: F) -> F::Output {
+pub(crate) fn run<F: Future>(test: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     runtime.block_on(async { timeout(PATIENCE * 3, test).await.expect("the test must end") })
 }
 
 /// A backend of raw bytes: `answer` is sent to each request head and body of known length.
-pub struct RawBackend {
-    pub address: SocketAddr,
+pub(crate) struct RawBackend {
+    pub(crate) address: SocketAddr,
     /// The requests as they came, in order.
-    pub requests: Arc<Mutex<Vec<String>>>,
-    pub connections: Arc<AtomicUsize>,
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
+    pub(crate) connections: Arc<AtomicUsize>,
     /// Connections that the gateway has closed.
-    pub closed: Arc<AtomicUsize>,
+    pub(crate) closed: Arc<AtomicUsize>,
 }
 
 impl RawBackend {
-    pub async fn answering(answer: impl Into<Vec<u8>>) -> Self {
+    pub(crate) async fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::new(move |_| Reply::Keep(answer.clone())).await
     }
 
-    pub async fn new(reply: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn new(reply: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let address = listener.local_addr().expect("an address");
         let backend = Self {
@@ -232,17 +238,17 @@ impl RawBackend {
         backend
     }
 
-    pub fn seen(&self) -> Vec<String> {
+    pub(crate) fn seen(&self) -> Vec<String> {
         self.requests.lock().expect("no panic").clone()
     }
 
     /// Waits until the gateway has closed `count` connections.
-    pub async fn wait_closed(&self, count: usize) {
+    pub(crate) async fn wait_closed(&self, count: usize) {
         wait_until(|| self.closed.load(Ordering::SeqCst) >= count).await;
     }
 }
 
-pub enum Reply {
+pub(crate) enum Reply {
     /// Send and go on.
     Keep(Vec<u8>),
     /// Send and close.
@@ -274,7 +280,7 @@ async fn serve_raw(
 }
 
 /// Reads one message: head, and a body of known length or in chunks. None at the end.
-pub async fn read_message(
+pub(crate) async fn read_message(
     socket: &mut (impl AsyncRead + Unpin),
     buffer: &mut Vec<u8>,
 ) -> io::Result<Option<String>> {
@@ -305,7 +311,7 @@ fn message_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Waits for what other tasks do.
-pub async fn wait_until(condition: impl Fn() -> bool) {
+pub(crate) async fn wait_until(condition: impl Fn() -> bool) {
     let waited = timeout(PATIENCE, async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -315,29 +321,52 @@ pub async fn wait_until(condition: impl Fn() -> bool) {
 }
 
 /// A client of raw bytes.
-pub struct RawClient {
-    pub socket: TcpStream,
+pub(crate) struct RawClient {
+    pub(crate) socket: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl RawClient {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).await.expect("a connection");
         Self { socket, buffer: Vec::new() }
     }
 
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).await.expect("sent");
     }
 
+    /// Whether the other side still takes bytes.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.socket.write_all(bytes.as_ref()).await.is_ok()
+    }
+
+    /// Whatever comes next.
+    pub(crate) async fn some(&mut self) -> String {
+        let mut bytes = std::mem::take(&mut self.buffer);
+        let read = timeout(PATIENCE, self.socket.read_buf(&mut bytes)).await;
+        read.expect("something in time").expect("something");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Reads exactly these bytes.
+    pub(crate) async fn expect(&mut self, expect: &str) {
+        while self.buffer.len() < expect.len() {
+            let read = timeout(PATIENCE, self.socket.read_buf(&mut self.buffer)).await;
+            assert!(read.expect("bytes in time").expect("bytes") > 0, "the connection ended");
+        }
+        let got: Vec<u8> = self.buffer.drain(..expect.len()).collect();
+        assert!(got == expect.as_bytes(), "{}", String::from_utf8_lossy(&got));
+    }
+
     /// The next answer; none at the end of the connection.
-    pub async fn answer(&mut self) -> Option<String> {
+    pub(crate) async fn answer(&mut self) -> Option<String> {
         let message = timeout(PATIENCE, read_message(&mut self.socket, &mut self.buffer));
         message.await.expect("an answer in time").unwrap_or(None)
     }
 
     /// All that comes until the connection ends.
-    pub async fn rest(&mut self) -> String {
+    pub(crate) async fn rest(&mut self) -> String {
         let mut bytes = std::mem::take(&mut self.buffer);
         let read = timeout(PATIENCE, async {
             // A reset ends a connection as well.
@@ -349,16 +378,16 @@ impl RawClient {
 }
 
 /// Sends one request on a connection of its own and reads until it is closed.
-pub async fn exchange(address: SocketAddr, request: impl AsRef<[u8]>) -> String {
+pub(crate) async fn exchange(address: SocketAddr, request: impl AsRef<[u8]>) -> String {
     let mut client = RawClient::connect(address).await;
     client.send(request).await;
     client.rest().await
 }
 
 /// The status of an answer; 0 if there is none.
-pub fn status(answer: &str) -> u16 {
+pub(crate) fn status(answer: &str) -> u16 {
     let status = answer.strip_prefix("HTTP/1.1 ").or_else(|| answer.strip_prefix("HTTP/1.0 "));
     status.and_then(|rest| rest.get(..3)?.parse().ok()).unwrap_or(0)
 }
 
-pub const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

@@ -1,0 +1,95 @@
+//! The gateway ends without ending a request.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use tokio::net::TcpListener;
+
+use crate::common::{OK, Path, RawBackend, RawClient, Setup, run, start, status, wait_until};
+
+/// A backend that answers once `go` is set, and how many requests have arrived.
+async fn slow_backend(go: &Arc<AtomicBool>) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+    let address = listener.local_addr().expect("an address");
+    let (go, arrived) = (Arc::clone(go), Arc::<AtomicUsize>::default());
+    let count = Arc::clone(&arrived);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let (go, count) = (Arc::clone(&go), Arc::clone(&count));
+            tokio::spawn(async move {
+                let mut head = [0; 1024];
+                let _ = socket.read(&mut head).await;
+                count.fetch_add(1, Ordering::SeqCst);
+                wait_until(|| go.load(Ordering::SeqCst)).await;
+                let _ = socket.write_all(OK.as_bytes()).await;
+                let _ = socket.read(&mut head).await;
+            });
+        }
+    });
+    (address, arrived)
+}
+
+#[test]
+fn requests_end_and_connections_close() {
+    run(async {
+        let go = Arc::new(AtomicBool::new(false));
+        let (slow, arrived) = slow_backend(&go).await;
+        let fast = RawBackend::answering(OK).await;
+        let paths = vec![Path::new("/slow", slow), Path::new("/fast", fast.address)];
+        let running = start(&Setup::http(paths)).await;
+        let address = running.address;
+
+        let mut idle = RawClient::connect(address).await;
+        idle.send("GET /fast HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+        assert_eq!(status(&idle.answer().await.expect("an answer")), 200);
+        let mut busy = RawClient::connect(address).await;
+        busy.send("GET /slow HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+        wait_until(|| arrived.load(Ordering::SeqCst) == 1).await;
+
+        let drained = tokio::spawn(running.gateway.drain());
+        assert_eq!(idle.rest().await, "");
+        go.store(true, Ordering::SeqCst);
+        let answer = busy.rest().await;
+        assert_eq!(status(&answer), 200, "{answer}");
+        assert!(answer.to_ascii_lowercase().contains("connection: close\r\n"), "{answer}");
+        assert_eq!(drained.await.expect("no panic"), 0);
+        assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    });
+}
+
+#[test]
+fn http2_clients_are_told_to_go() {
+    run(async {
+        let go = Arc::new(AtomicBool::new(false));
+        let (slow, arrived) = slow_backend(&go).await;
+        let running = start(&Setup::http(vec![Path::new("/", slow)])).await;
+        let mut client = crate::http2::client(running.address).await;
+        let answer = client.get("http://a.example/").await;
+        wait_until(|| arrived.load(Ordering::SeqCst) == 1).await;
+        let drained = tokio::spawn(running.gateway.drain());
+        go.store(true, Ordering::SeqCst);
+        assert_eq!(answer.await.expect("an answer").status(), 200);
+        assert_eq!(drained.await.expect("no panic"), 0);
+        client.ended().await;
+    });
+}
+
+#[test]
+fn the_deadline_ends_what_does_not_end() {
+    run(async {
+        let go = Arc::new(AtomicBool::new(false));
+        let (slow, arrived) = slow_backend(&go).await;
+        let mut config = crate::common::config();
+        config.drain = std::time::Duration::from_millis(50);
+        let setup = Setup::http(vec![Path::new("/", slow)]);
+        let running = crate::common::start_with(&setup, &config).await;
+        let mut client = RawClient::connect(running.address).await;
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+        wait_until(|| arrived.load(Ordering::SeqCst) == 1).await;
+        assert_eq!(running.gateway.drain().await, 1);
+        assert_eq!(client.rest().await, "");
+    });
+}

@@ -1,0 +1,98 @@
+//! Connections that change their protocol.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use crate::common::{OK, Path, RawBackend, RawClient, Setup, exchange, run, start, status, wait_until};
+
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive, Upgrade\r\n\
+                       Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
+
+/// Upgrades every request, greets, then sends back what comes.
+async fn echo() -> (SocketAddr, Arc<Mutex<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+    let address = listener.local_addr().expect("an address");
+    let head = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&head);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut bytes = Vec::new();
+            while !bytes.ends_with(b"\r\n\r\n") {
+                if socket.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+                    return;
+                }
+            }
+            *seen.lock().expect("no panic") = String::from_utf8_lossy(&bytes).into_owned();
+            let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                          Upgrade: websocket\r\nSec-WebSocket-Accept: y\r\n\r\nhello";
+            socket.write_all(answer.as_bytes()).await.expect("sent");
+            let (mut read, mut write) = socket.split();
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+            let _ = write.shutdown().await;
+        }
+    });
+    (address, head)
+}
+
+#[test]
+fn bytes_flow_both_ways_after_101() {
+    run(async {
+        let (address, head) = echo().await;
+        let running = start(&Setup::http(vec![Path::new("/", address)])).await;
+        let mut client = RawClient::connect(running.address).await;
+        client.send(UPGRADE).await;
+        let answer = client.answer().await.expect("101").to_ascii_lowercase();
+        assert!(answer.starts_with("http/1.1 101 "), "{answer}");
+        assert!(answer.contains("upgrade: websocket\r\n"), "{answer}");
+        assert!(answer.contains("sec-websocket-accept: y\r\n"), "{answer}");
+        client.expect("hello").await;
+        let long = "x".repeat(200_000);
+        client.send(&long).await;
+        client.expect(&long).await;
+        client.socket.shutdown().await.expect("half closed");
+        assert_eq!(client.rest().await, "");
+        let head = head.lock().expect("no panic").clone();
+        assert!(head.contains("connection: upgrade\r\n"), "{head}");
+        wait_until(|| running.gateway.connections() == 0).await;
+    });
+}
+
+#[test]
+fn a_backend_may_decline() {
+    run(async {
+        let backend = RawBackend::answering(OK).await;
+        let running = start(&Setup::http(vec![Path::new("/", backend.address)])).await;
+        let mut client = RawClient::connect(running.address).await;
+        // What follows the request is the next request, not bytes of a tunnel.
+        client.send(format!("{UPGRADE}GET /next HTTP/1.1\r\nHost: b.example\r\n\r\n")).await;
+        assert_eq!(status(&client.answer().await.expect("an answer")), 200);
+        assert_eq!(status(&client.answer().await.expect("an answer")), 200);
+        assert!(backend.seen()[1].contains("host: b.example\r\n"));
+    });
+}
+
+#[test]
+fn what_was_not_asked_for_is_no_upgrade() {
+    run(async {
+        let (address, head) = echo().await;
+        let running = start(&Setup::http(vec![Path::new("/", address)])).await;
+        for request in [
+            "GET / HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade, http2-settings\r\n\
+             Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+            "GET / HTTP/1.0\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        ] {
+            let closing = request.replace("\r\n\r\n", "\r\nX-A: b\r\nConnection: close\r\n\r\n");
+            assert_eq!(status(&exchange(running.address, closing).await), 502);
+            let head = head.lock().expect("no panic").clone();
+            assert!(!head.contains("upgrade"), "{head}");
+        }
+    });
+}
