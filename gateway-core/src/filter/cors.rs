@@ -5,7 +5,7 @@
 //! origin that is not permitted is forwarded all the same; it is the browser that keeps its answer
 //! from the script.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header, request};
 
 use crate::matcher::HostPattern;
 
@@ -114,33 +114,22 @@ impl Cors {
         if head.method != Method::OPTIONS {
             return None;
         }
+        // SPEC: 200 or 204; the conformance suite takes only 200 in one place.
         let mut answer = Response::new(());
-        *answer.status_mut() = StatusCode::NO_CONTENT;
         let headers = answer.headers_mut();
-        self.vary(headers);
+        vary(headers);
         if let Some(allowed) = self.allowed_origin(origin) {
             self.permit(headers, allowed);
-            self.list_on_preflight(
-                headers,
-                header::ACCESS_CONTROL_ALLOW_METHODS,
-                &self.allow_methods,
-                Some(asked_method),
-            );
-            let asked_headers = head.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
-            if asked_headers.is_some() {
-                self.list_on_preflight(
-                    headers,
-                    header::ACCESS_CONTROL_ALLOW_HEADERS,
-                    &self.allow_headers,
-                    asked_headers,
-                );
+            let methods = header::ACCESS_CONTROL_ALLOW_METHODS;
+            list(headers, methods, &self.allow_methods, Some(asked_method));
+            if let Some(asked) = head.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+                let allowed = header::ACCESS_CONTROL_ALLOW_HEADERS;
+                list(headers, allowed, &self.allow_headers, Some(asked));
             }
-            self.list_on_preflight(
-                headers,
-                header::ACCESS_CONTROL_EXPOSE_HEADERS,
-                &self.expose_headers,
-                None,
-            );
+            if !(self.allow_credentials && is_wildcard(&self.expose_headers)) {
+                let exposed = header::ACCESS_CONTROL_EXPOSE_HEADERS;
+                list(headers, exposed, &self.expose_headers, None);
+            }
             headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(self.max_age));
         }
         Some(answer)
@@ -149,7 +138,7 @@ impl Cors {
     /// Adds the headers that let a browser hand the answer to its script. Those of the backend do
     /// not survive: the policy of the route is the one that holds.
     pub(super) fn decorate(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
-        self.vary(headers);
+        vary(headers);
         let Some(origin) = origin else { return };
         for name in CORS_ANSWER_FIELDS {
             headers.remove(name);
@@ -162,18 +151,11 @@ impl Cors {
         }
     }
 
-    /// What `Access-Control-Allow-Origin` says to `origin`; none if it is not permitted.
+    /// What `Access-Control-Allow-Origin` says to `origin`: itself, also for `*`, which browsers
+    /// refuse with credentials; none if it is not permitted.
     fn allowed_origin(&self, origin: &HeaderValue) -> Option<HeaderValue> {
-        if self.answers_alike() {
-            return Some(HeaderValue::from_static("*"));
-        }
         let text = origin.to_str().ok()?;
         self.allow_origins.iter().any(|entry| entry.is_match(text)).then(|| origin.clone())
-    }
-
-    /// Whether every origin gets the same answer. With credentials browsers refuse the `*`.
-    fn answers_alike(&self) -> bool {
-        !self.allow_credentials && self.allow_origins.contains(&CorsOrigin::Any)
     }
 
     fn permit(&self, headers: &mut HeaderMap, allowed: HeaderValue) {
@@ -181,38 +163,6 @@ impl Cors {
         if self.allow_credentials {
             let credentials = HeaderValue::from_static("true");
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, credentials);
-        }
-    }
-
-    /// Tells caches that the answer depends on the origin, if it does.
-    fn vary(&self, headers: &mut HeaderMap) {
-        let says_so = |value: &HeaderValue| {
-            value.as_bytes().split(|byte| *byte == b',').any(|name| {
-                let name = name.trim_ascii();
-                name == b"*" || name.eq_ignore_ascii_case(b"origin")
-            })
-        };
-        if !self.answers_alike() && !headers.get_all(header::VARY).iter().any(says_so) {
-            headers.append(header::VARY, HeaderValue::from_static("Origin"));
-        }
-    }
-
-    /// Writes a list of the policy. For `*` with credentials it repeats what was asked for, since
-    /// browsers then take `*` as a name.
-    fn list_on_preflight(
-        &self,
-        headers: &mut HeaderMap,
-        field: HeaderName,
-        list: &[Box<str>],
-        asked: Option<&HeaderValue>,
-    ) {
-        let value = match list {
-            [] => None,
-            list if is_wildcard(list) && self.allow_credentials => asked.cloned(),
-            list => joined(list.iter().map(|name| &**name)),
-        };
-        if let Some(value) = value {
-            headers.insert(field, value);
         }
     }
 
@@ -238,6 +188,36 @@ const CORS_ANSWER_FIELDS: [HeaderName; 6] = [
     header::ACCESS_CONTROL_EXPOSE_HEADERS,
     header::ACCESS_CONTROL_MAX_AGE,
 ];
+
+/// Tells caches that the answer depends on the origin.
+fn vary(headers: &mut HeaderMap) {
+    let says_so = |value: &HeaderValue| {
+        value.as_bytes().split(|byte| *byte == b',').any(|name| {
+            let name = name.trim_ascii();
+            name == b"*" || name.eq_ignore_ascii_case(b"origin")
+        })
+    };
+    if !headers.get_all(header::VARY).iter().any(says_so) {
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+}
+
+/// Writes a list of the policy. For `*` it repeats what was `asked` for, which older browsers and
+/// all of them with credentials need.
+fn list(
+    headers: &mut HeaderMap,
+    field: HeaderName,
+    names: &[Box<str>],
+    asked: Option<&HeaderValue>,
+) {
+    let value = match asked {
+        Some(asked) if is_wildcard(names) => Some(asked.clone()),
+        _ => joined(names.iter().map(|name| &**name)),
+    };
+    if let Some(value) = value {
+        headers.insert(field, value);
+    }
+}
 
 fn is_wildcard(list: &[Box<str>]) -> bool {
     list.iter().any(|name| **name == *"*")
@@ -345,7 +325,7 @@ mod tests {
     #[track_caller]
     fn check_preflight(cors: &Cors, request: &request::Parts, expect: &[&str]) {
         let answer = cors.preflight(request).expect("a preflight");
-        assert_eq!(answer.status(), 204);
+        assert_eq!(answer.status(), 200);
         assert_eq!(listed(answer.headers()), expect);
     }
 
@@ -383,16 +363,17 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_without_credentials_stay_wildcards() {
+    fn wildcards_without_credentials_repeat_the_request() {
         check_preflight(
             &cors("*", false, "*", "*", "*"),
             &preflight("https://a.com", Some("x-one")),
             &[
-                "a-c-allow-headers: *",
-                "a-c-allow-methods: *",
-                "a-c-allow-origin: *",
+                "a-c-allow-headers: x-one",
+                "a-c-allow-methods: PUT",
+                "a-c-allow-origin: https://a.com",
                 "a-c-expose-headers: *",
                 "a-c-max-age: 5",
+                "vary: Origin",
             ],
         );
     }
@@ -469,7 +450,12 @@ mod tests {
         );
         check_decorate(&one, None, &["vary: *"], &["vary: *"]);
         let all = cors("*", false, "", "", "*");
-        check_decorate(&all, Some("null"), &[], &["a-c-allow-origin: *", "a-c-expose-headers: *"]);
+        check_decorate(
+            &all,
+            Some("null"),
+            &[],
+            &["a-c-allow-origin: null", "a-c-expose-headers: *", "vary: Origin"],
+        );
     }
 
     #[test]

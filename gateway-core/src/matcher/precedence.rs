@@ -15,6 +15,8 @@ pub enum PathClass {
     Regex,
     /// A prefix by segments.
     Prefix,
+    /// A gRPC call whose service does not matter; below every path, also the prefix `/`.
+    AnyService,
 }
 
 /// The rank of one match within the routes of one host pattern; the smallest value wins.
@@ -27,7 +29,7 @@ pub enum PathClass {
 // method beats any number of headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Precedence {
-    /// Exact, regular expression, prefix.
+    /// Exact, regular expression, prefix, any service.
     pub class: PathClass,
     /// Characters of the path, more first.
     pub path_length: Reverse<usize>,
@@ -45,9 +47,10 @@ impl Precedence {
     /// The rank of `entry`.
     #[must_use]
     pub fn of(entry: &RouteMatch) -> Self {
-        let class = match entry.path {
+        let class = match &entry.path {
             PathPattern::Exact(_) => PathClass::Exact,
             PathPattern::Regex(_) => PathClass::Regex,
+            PathPattern::Prefix(prefix) if entry.grpc && prefix.is_empty() => PathClass::AnyService,
             PathPattern::Prefix(_) => PathClass::Prefix,
         };
         Self {
