@@ -3,11 +3,13 @@
 //! The library is what the program is made of, so that tests can drive it in process. Updates go
 //! in at [`run::Gateway::apply`]; requests come in at sockets.
 
+pub mod admin;
 pub mod args;
 pub mod cli;
 pub mod error;
 pub mod guard;
 mod listen;
+pub mod program;
 mod proxy;
 pub mod render;
 pub mod run;

@@ -83,6 +83,28 @@ pub struct Gateway {
     drain: Duration,
 }
 
+/// Looks at a running gateway.
+#[derive(Clone, Debug)]
+pub struct Inspector {
+    endpoints: Arc<SharedEndpoints>,
+    telemetry: Arc<Telemetry>,
+    ready: Arc<AtomicBool>,
+}
+
+impl Inspector {
+    /// Whether a table is served and the end has not begun.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// The metrics as Prometheus text.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        crate::telemetry::render(&self.telemetry, &self.endpoints)
+    }
+}
+
 impl Gateway {
     /// Starts the workers. They serve nothing until the first [`Gateway::apply`].
     ///
@@ -156,7 +178,17 @@ impl Gateway {
     /// The metrics as Prometheus text.
     #[must_use]
     pub fn metrics(&self) -> String {
-        crate::telemetry::render(&self.telemetry, &self.endpoints)
+        self.inspector().metrics()
+    }
+
+    /// A view for the admin endpoints.
+    #[must_use]
+    pub fn inspector(&self) -> Inspector {
+        Inspector {
+            endpoints: Arc::clone(&self.endpoints),
+            telemetry: Arc::clone(&self.telemetry),
+            ready: Arc::clone(&self.ready),
+        }
     }
 
     /// Ends: no new connections, the others after the request that they are at, but all at the

@@ -21,7 +21,7 @@ use crate::{
 
 /// The body of every answer.
 #[derive(Debug)]
-pub struct ClientBody {
+pub(crate) struct ClientBody {
     body: GatewayBody<AnswerBody>,
     /// None if the request lives on as a tunnel.
     exchange: Option<Exchange>,

@@ -24,7 +24,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version, header, request}
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::Instant;
 
-pub use body::ClientBody;
+pub(crate) use body::ClientBody;
 
 use body::Exchange;
 

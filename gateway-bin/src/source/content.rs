@@ -9,7 +9,7 @@ use gateway_core::{
     api::{ObjectKey, Resource},
     diagnostic::{Code, Diagnostic, Span},
     source::Sources,
-    validate::validate,
+    validate::{Schema, validate},
 };
 
 const KEPT: &str = "until then its last good version stays in use";
@@ -36,7 +36,9 @@ impl Content {
         let loaded = sources.load_bytes(name, bytes);
         let mut content = Self { sources, diagnostics: loaded.diagnostics, ..Self::default() };
         for (resource, origin) in loaded.resources {
-            let mut findings = validate(&resource);
+            let api_version = Some(&*origin.api_version);
+            let schema = Schema { api_version, ..Schema::default() };
+            let mut findings = validate(&resource, schema);
             findings.iter_mut().for_each(|finding| content.sources.place(finding));
             if !findings.iter().any(Diagnostic::is_error) {
                 let span = Some(origin.span);

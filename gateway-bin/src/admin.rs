@@ -1,0 +1,285 @@
+//! Endpoints for operators: `/healthz`, `/readyz`, `/metrics`, `/status`, `/config`, `/explain`.
+//!
+//! In: what is served now. Out: text and JSON, on an address of its own, loopback unless told
+//! otherwise. Not here: any way to change something, and anything out of a Secret.
+
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use gateway_core::{
+    build::Build,
+    decide::{Decision, decide},
+    matcher::RequestHead,
+    resolve::topology::{Bind, Listener, ListenerProtocol, Route, Rule, Topology},
+};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+
+use crate::run::Inspector;
+
+/// Connections at a time; more wait.
+const CONNECTIONS: usize = 64;
+
+/// What the endpoints show.
+#[derive(Debug)]
+pub struct Admin {
+    inspector: Inspector,
+    served: ArcSwapOption<Build>,
+}
+
+impl Admin {
+    /// Shows the state of a gateway.
+    #[must_use]
+    pub fn new(inspector: Inspector) -> Arc<Self> {
+        Arc::new(Self { inspector, served: ArcSwapOption::empty() })
+    }
+
+    /// Shows this build from now on.
+    pub fn show(&self, build: Build) {
+        self.served.store(Some(Arc::new(build)));
+    }
+
+    /// Serves the endpoints until the task is dropped.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+            let Ok((socket, _)) = listener.accept().await else {
+                sleep(Duration::from_millis(200)).await;
+                continue;
+            };
+            let admin = Arc::clone(&self);
+            tokio::spawn(async move {
+                let service = service_fn(|request| {
+                    let answer = admin.answer(&request);
+                    async { Ok::<_, Infallible>(answer) }
+                });
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(Duration::from_secs(10))
+                    .serve_connection(TokioIo::new(socket), service);
+                // How an operator's connection ends concerns nobody.
+                let _ = connection.await;
+                drop(place);
+            });
+        }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is of use here\n");
+        }
+        let served = self.served.load();
+        match request.uri().path() {
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.inspector.is_ready() => text(StatusCode::OK, "ready\n"),
+            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "no routes are served\n"),
+            "/metrics" => metrics(self.inspector.metrics()),
+            "/" => text(StatusCode::OK, "/healthz\n/readyz\n/metrics\n/status\n/config\n/explain?url=\n"),
+            path => match (path, &*served) {
+                ("/status", Some(build)) => match serde_json::to_value(&build.status) {
+                    Ok(status) => json_answer(StatusCode::OK, &status),
+                    Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+                },
+                ("/config", Some(build)) => json_answer(StatusCode::OK, &config(&build.topology)),
+                ("/explain", Some(build)) => match explain(build, request.uri().query()) {
+                    Ok(explained) => json_answer(StatusCode::OK, &explained),
+                    Err(wrong) => text(StatusCode::BAD_REQUEST, &format!("{wrong}\n")),
+                },
+                ("/status" | "/config" | "/explain", None) => {
+                    text(StatusCode::SERVICE_UNAVAILABLE, "no routes are served\n")
+                }
+                _ => text(StatusCode::NOT_FOUND, "not found; / lists what there is\n"),
+            },
+        }
+    }
+}
+
+/// Opens the socket of the endpoints.
+///
+/// # Errors
+/// If the address cannot be bound.
+pub async fn bind(address: std::net::SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    answer(status, "text/plain; charset=utf-8", text.to_owned())
+}
+
+fn json_answer(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+    answer(status, "application/json", format!("{value:#}\n"))
+}
+
+fn metrics(metrics: String) -> Response<Full<Bytes>> {
+    answer(
+        StatusCode::OK,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        metrics,
+    )
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+/// What is served, without anything secret: certificates are counted, not shown.
+fn config(topology: &Topology) -> Value {
+    let listener = |listener: &Arc<Listener>| {
+        json!({
+            "gateway": listener.gateway.to_string(),
+            "owner": listener.owner.to_string(),
+            "name": listener.name,
+            "hostname": listener.hostname.to_string(),
+            "port": listener.port,
+            "protocol": protocol(&listener.protocol),
+        })
+    };
+    let bind = |bind: &Bind| {
+        json!({
+            "address": format!("{:?}", bind.key.address),
+            "port": bind.key.port,
+            "transport": format!("{:?}", bind.key.transport),
+            "listeners": bind.listeners.iter().map(|id| id.0).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "binds": topology.binds.iter().map(bind).collect::<Vec<_>>(),
+        "listeners": topology.listeners.iter().map(listener).collect::<Vec<_>>(),
+        "routes": topology.routes.values().map(|found| route(found)).collect::<Vec<_>>(),
+    })
+}
+
+fn protocol(protocol: &ListenerProtocol) -> Value {
+    match protocol {
+        ListenerProtocol::Https(tls) | ListenerProtocol::TlsTerminate(tls) => json!({
+            "name": if matches!(protocol, ListenerProtocol::Https(_)) { "HTTPS" } else { "TLS" },
+            "certificates": tls.certificates.len(),
+            "clientValidation": tls.client_validation.is_some(),
+        }),
+        ListenerProtocol::Http => json!({"name": "HTTP"}),
+        ListenerProtocol::TlsPassthrough => json!({"name": "TLS", "passthrough": true}),
+        ListenerProtocol::Tcp => json!({"name": "TCP"}),
+        ListenerProtocol::Udp => json!({"name": "UDP"}),
+    }
+}
+
+fn route(route: &Route) -> Value {
+    let attachments = route.attachments.iter().map(|attachment| {
+        let hostnames = attachment.hostnames.iter().map(ToString::to_string);
+        json!({"listener": attachment.listener.0, "hostnames": hostnames.collect::<Vec<_>>()})
+    });
+    json!({
+        "route": route.key.to_string(),
+        "attachments": attachments.collect::<Vec<_>>(),
+        "rules": route.rules.iter().map(|found| rule(found)).collect::<Vec<_>>(),
+    })
+}
+
+fn rule(rule: &Rule) -> Value {
+    let backends = rule.backends.as_slice().iter().map(|weighted| match &weighted.target {
+        Ok(backend) => json!({
+            "backend": backend.key.to_string(),
+            "weight": weighted.weight,
+            "protocol": format!("{:?}", backend.protocol),
+            "tls": backend.tls.is_some(),
+        }),
+        Err(invalid) => json!({"invalid": format!("{invalid:?}"), "weight": weighted.weight}),
+    });
+    json!({
+        "name": rule.name,
+        "index": rule.index,
+        "matches": rule.matches.iter().map(|found| format!("{found:?}")).collect::<Vec<_>>(),
+        "filters": rule.filters.len(),
+        "backends": backends.collect::<Vec<_>>(),
+    })
+}
+
+/// Which rule serves a request: `url`, and optionally `method` and any number of `header` as
+/// `name:value`.
+fn explain(build: &Build, query: Option<&str>) -> Result<Value, String> {
+    let usage = || "say what to explain: /explain?url=http://host/path&method=GET&header=name:value".to_owned();
+    let pairs: Vec<(String, String)> = pairs(query.unwrap_or(""));
+    let of = |name: &str| pairs.iter().find(|(of, _)| of == name).map(|(_, value)| &**value);
+    let url: Uri = of("url").ok_or_else(usage)?.parse().map_err(|_| usage())?;
+    let method = Method::from_bytes(of("method").unwrap_or("GET").as_bytes());
+    let mut request = Request::new(());
+    *request.method_mut() = method.map_err(|error| error.to_string())?;
+    for (_, field) in pairs.iter().filter(|(name, _)| name == "header") {
+        let (name, value) = field.split_once(':').ok_or_else(usage)?;
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|e| e.to_string())?;
+        let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;
+        request.headers_mut().append(name, value);
+    }
+    let secure = url.scheme_str() == Some("https");
+    let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let host = url.host().map(str::to_owned);
+    *request.uri_mut() = url;
+    let (head, ()) = request.into_parts();
+    let bind = build.table.bind_on_port(port).ok_or_else(|| format!("no listener on port {port}"))?;
+    let ingress = match secure {
+        true => gateway_core::compile::Ingress::tls(bind, host.as_deref()),
+        false => gateway_core::compile::Ingress::plain(bind),
+    };
+    Ok(match decide(&build.table, &ingress, &RequestHead::of(&head), |_| 0) {
+        Decision::Respond(respond) => json!({
+            "status": respond.status,
+            "cause": respond.cause.as_str(),
+        }),
+        Decision::Forward(forward) => json!({
+            "listener": format!("{}/{}", forward.found.listener.owner, forward.found.listener.name),
+            "route": forward.found.route.key.to_string(),
+            "match": forward.found.match_index,
+            "rule": rule(forward.found.rule),
+        }),
+    })
+}
+
+/// The parameters of a query, decoded.
+fn pairs(query: &str) -> Vec<(String, String)> {
+    let parts = query.split('&').filter(|part| !part.is_empty());
+    parts
+        .map(|part| part.split_once('=').unwrap_or((part, "")))
+        .map(|(name, value)| (decode(name), decode(value)))
+        .collect()
+}
+
+fn decode(text: &str) -> String {
+    let hex = |digit: Option<&u8>| char::from(*digit?).to_digit(16);
+    let text = text.as_bytes();
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut place = 0;
+    while let Some(byte) = text.get(place) {
+        place += 1;
+        let escaped = (*byte == b'%').then(|| hex(text.get(place)).zip(hex(text.get(place + 1))));
+        match (byte, escaped.flatten()) {
+            (_, Some((high, low))) => {
+                bytes.push((high << 4 | low) as u8);
+                place += 2;
+            }
+            (b'+', None) => bytes.push(b' '),
+            (byte, None) => bytes.push(*byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pairs;
+
+    #[test]
+    fn queries_are_decoded() {
+        let got = pairs("url=http%3a%2F%2Fa%2fb&x=1+2&y&z=%zz%4");
+        let got: Vec<_> = got.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(got, [("url", "http://a/b"), ("x", "1 2"), ("y", ""), ("z", "%zz%4")]);
+    }
+}

@@ -1,0 +1,248 @@
+//! `gateway run`: files in, requests served, until the program is asked to end.
+//!
+//! In: the arguments. Out: an exit code. The one place that knows the source, the core, the data
+//! plane and the admin endpoints. Not here: what any of them does.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use gateway_core::{
+    build::{Build, Builder},
+    diagnostic::{Diagnostic, Span},
+    endpoints::endpoints,
+    scope::ControllerScope,
+    snapshot::{BindState, Change, Observed},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc::UnboundedReceiver,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    Update,
+    admin::{self, Admin},
+    args::{self, RunArgs},
+    error::Error,
+    guard::Limits,
+    listen::Addresses,
+    render,
+    run::{Config, Gateway},
+    source::{
+        FileSource, Revision,
+        watch::{Pace, follow},
+    },
+    telemetry::AccessLog,
+};
+
+/// How often sockets that could not be opened are tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Runs the gateway. Code 1 if it cannot start.
+#[must_use]
+pub fn run(args: &RunArgs) -> ExitCode {
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ran = runtime.map_err(Error::Runtime).and_then(|runtime| runtime.block_on(serve(args)));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&describe(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The settings that the arguments ask for.
+#[must_use]
+pub fn config(args: &RunArgs) -> Config {
+    let defaults = Config::default();
+    Config {
+        addresses: Addresses {
+            default: args.bind,
+            port_offset: args.port_offset,
+            ports: args.ports.iter().map(|mapping| (mapping.from, mapping.to)).collect(),
+            ..Addresses::default()
+        },
+        workers: args.workers.map_or(defaults.workers, usize::from),
+        limits: Limits {
+            trusted_hops: usize::from(args.trusted_hops),
+            ..within_file_limit(Limits::default())
+        },
+        access_log: match &args.access_log {
+            args::AccessLog::Off => AccessLog::Off,
+            args::AccessLog::Stdout => AccessLog::Stdout,
+            args::AccessLog::File(path) => AccessLog::File(path.clone()),
+        },
+        admin: Some(args.admin),
+        drain: args.drain_timeout,
+        ..defaults
+    }
+}
+
+async fn serve(args: &RunArgs) -> Result<(), Error> {
+    let source = FileSource::open(&args.paths);
+    let first = source.revision();
+    let mut scope = ControllerScope::all().external_names(args.allow_external_name);
+    scope.hash_seed = random();
+    let gateway = Gateway::start(&config(args))?;
+    let admin = Admin::new(gateway.inspector());
+    let listener = admin::bind(args.admin).await;
+    let listener =
+        listener.map_err(|source| Error::Admin { address: args.admin, source })?;
+    tokio::spawn(Arc::clone(&admin).serve(listener));
+    let mut program = Program { gateway, admin, builder: Builder::new(scope), observed: None };
+    program.take(first).await;
+    let mut revisions = follow(source, Pace::default()).map_err(Error::Runtime)?;
+    program.until_asked_to_end(&mut revisions).await?;
+    say("ending: no new connections, running requests may finish");
+    let broken = program.gateway.drain().await;
+    if broken > 0 {
+        say(&format!("the drain time is over, {broken} connections were broken off"));
+    }
+    Ok(())
+}
+
+/// The running parts.
+struct Program {
+    gateway: Gateway,
+    admin: Arc<Admin>,
+    builder: Builder,
+    observed: Option<Observed>,
+}
+
+impl Program {
+    /// Serves every revision until a signal comes.
+    async fn until_asked_to_end(
+        &mut self,
+        revisions: &mut UnboundedReceiver<Revision>,
+    ) -> Result<(), Error> {
+        let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
+        let mut retry = interval(RETRY);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                revision = revisions.recv() => match revision {
+                    Some(revision) => self.take(revision).await,
+                    None => return Ok(()),
+                },
+                _ = retry.tick() => {
+                    if self.observed.as_ref().is_some_and(has_failed) {
+                        self.publish().await;
+                    }
+                }
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+            }
+        }
+    }
+
+    async fn take(&mut self, revision: Revision) {
+        self.builder.apply(revision.changes);
+        self.publish().await;
+        let found = self.builder.diagnostics().cloned();
+        report(&revision.diagnostics.into_iter().chain(found).collect::<Vec<_>>());
+    }
+
+    /// Serves what the builder has, and tells the builder what came of it.
+    async fn publish(&mut self) {
+        let update =
+            Update { build: self.build(), endpoints: endpoints(self.builder.snapshot()) };
+        let observed = self.gateway.apply(&update).await;
+        if self.observed.as_ref() != Some(&observed) {
+            self.say_sockets(&observed);
+            self.observed = Some(observed.clone());
+            if self.builder.apply([Change::Observed(observed)]).rebuilt {
+                let update = Update { build: self.build(), ..update };
+                self.gateway.apply(&update).await;
+            }
+        }
+        self.admin.show(self.build());
+    }
+
+    fn build(&self) -> Build {
+        Build {
+            table: self.builder.table().clone(),
+            topology: self.builder.topology().clone(),
+            status: self.builder.status().clone(),
+            diagnostics: self.builder.diagnostics().cloned().collect(),
+        }
+    }
+
+    fn say_sockets(&self, observed: &Observed) {
+        for (key, addresses) in self.gateway.addresses() {
+            for address in addresses {
+                say(&format!("port {} is served on {address}", key.port));
+            }
+        }
+        for (key, state) in &observed.binds {
+            if let BindState::Failed(message) = state {
+                say(&format!("port {} cannot be served: {message}", key.port));
+            }
+        }
+    }
+}
+
+fn has_failed(observed: &Observed) -> bool {
+    observed.binds.values().any(|state| matches!(state, BindState::Failed(_)))
+}
+
+fn report(diagnostics: &[Diagnostic]) {
+    if !diagnostics.is_empty() {
+        say(render::text(diagnostics, &texts(diagnostics), render::colours()).trim_end());
+    }
+}
+
+/// The texts that findings point into, as far as they can still be read.
+fn texts(diagnostics: &[Diagnostic]) -> render::Texts {
+    let sources = diagnostics.iter().filter_map(|found| found.span.as_ref());
+    let read = |span: &Span| {
+        let text = std::fs::read_to_string(&*span.source).ok()?;
+        Some((Arc::clone(&span.source), Arc::from(text)))
+    };
+    sources.filter_map(read).collect()
+}
+
+/// Tells the operator; the access log may have standard output for itself.
+fn say(text: &str) {
+    // Nobody is left to be told that this failed.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn describe(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
+}
+
+/// Raises the number of files that the program may open to what the system allows it.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Without it the limit on connections is lower.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Half of the files are for clients: their requests need connections to backends as well.
+fn within_file_limit(limits: Limits) -> Limits {
+    use rustix::process::{Resource, getrlimit};
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = usize::try_from(files / 2).unwrap_or(usize::MAX);
+    Limits { connections: limits.connections.min(most), ..limits }
+}
