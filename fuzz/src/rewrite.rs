@@ -21,11 +21,8 @@ pub fn rewrite(data: &[u8]) {
         return;
     }
     let covered = prefix.strip_suffix('/').unwrap_or(&prefix).len();
-    let facts = RequestFacts {
-        scheme: Scheme::Http,
-        listener_port: 8080,
-        matched_prefix: Some(covered),
-    };
+    let facts =
+        RequestFacts { scheme: Scheme::Http, listener_port: 8080, matched_prefix: Some(covered) };
     for modifier in [
         PathModifier::ReplacePrefixMatch(replacement.as_str().into()),
         PathModifier::ReplaceFullPath(replacement.as_str().into()),

@@ -92,8 +92,7 @@ async fn serve(args: &RunArgs) -> Result<(), Error> {
     let gateway = Gateway::start(&config(args))?;
     let admin = Admin::new(gateway.inspector());
     let listener = admin::bind(args.admin).await;
-    let listener =
-        listener.map_err(|source| Error::Admin { address: args.admin, source })?;
+    let listener = listener.map_err(|source| Error::Admin { address: args.admin, source })?;
     tokio::spawn(Arc::clone(&admin).serve(listener));
     let mut program = Program { gateway, admin, builder: Builder::new(scope), observed: None };
     program.take(first).await;
@@ -151,8 +150,7 @@ impl Program {
 
     /// Serves what the builder has, and tells the builder what came of it.
     async fn publish(&mut self) {
-        let update =
-            Update { build: self.build(), endpoints: endpoints(self.builder.snapshot()) };
+        let update = Update { build: self.build(), endpoints: endpoints(self.builder.snapshot()) };
         let observed = self.gateway.apply(&update).await;
         if self.observed.as_ref() != Some(&observed) {
             self.say_sockets(&observed);

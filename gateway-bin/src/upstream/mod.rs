@@ -278,7 +278,6 @@ impl Attempt<'_> {
     }
 }
 
-
 fn with_lease(answer: Response<hyper::body::Incoming>, lease: Lease) -> Response<AnswerBody> {
     let is_tunnel = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     answer.map(|body| AnswerBody::new(body, lease, is_tunnel))

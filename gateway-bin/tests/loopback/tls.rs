@@ -174,8 +174,11 @@ fn protocols_are_negotiated() {
         tokio::spawn(connection);
         let mut send = send.ready().await.expect("ready");
         let get = http::Request::get("https://a.example/").body(()).expect("a request");
-        let (answer, _) =
-            { let sent: (_, h2::SendStream<bytes::Bytes>) = send.send_request(get, true).expect("sent"); sent };
+        let (answer, _) = {
+            let sent: (_, h2::SendStream<bytes::Bytes>) =
+                send.send_request(get, true).expect("sent");
+            sent
+        };
         assert_eq!(answer.await.expect("an answer").status(), 200);
     });
 }

@@ -307,7 +307,7 @@ fn stream(routes: &[Arc<Route>]) -> Option<Candidate> {
 }
 
 /// The runs of equal keys in a list that is sorted by them.
-fn runs<'l, T, K: Eq>(list: &'l [T], key: impl Fn(&T) -> K) -> impl Iterator<Item = &'l [T]> {
+fn runs<T, K: Eq>(list: &[T], key: impl Fn(&T) -> K) -> impl Iterator<Item = &[T]> {
     list.chunk_by(move |a, b| key(a) == key(b))
 }
 

@@ -44,7 +44,7 @@ impl LiteralStart {
             }
             at += length;
         }
-        let rest = match source[at..].strip_suffix('$').unwrap_or(&source[at..]) {
+        let rest = match source[at..].strip_suffix('$').unwrap_or_else(|| &source[at..]) {
             "" => Rest::Nothing,
             "(/.*)?" | "(?:/.*)?" | "(/|$).*" | "(?:/|$).*" | "(/|$)(.*)" | "(?:/|$)(.*)" => {
                 Rest::Below
