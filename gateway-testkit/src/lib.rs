@@ -12,3 +12,8 @@ pub mod differential;
 pub mod library;
 pub mod reference;
 pub mod scenario;
+
+/// The example of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
