@@ -194,7 +194,7 @@ fn a_folder_is_deleted_and_made_again() {
             // In one step: a folder without files would be one that has no objects.
             fs::rename(followed.path("x"), followed.path("old")).unwrap();
             fs::remove_dir_all(followed.path("old")).unwrap();
-            followed.expect(&format!("a:{} GW0011 x/conf:1:1", port - 1));
+            followed.expect(&format!("a:{} GW0801 x/conf:1:1", port - 1));
             fs::create_dir_all(followed.path("x/conf")).unwrap();
             followed.write("x/conf/a.yaml", &service("a", port));
             followed.expect(&format!("a:{port}"));

@@ -47,7 +47,6 @@ codes! {
     DuplicateField = "GW0009", "the field is given twice";
     MissingName = "GW0010", "the object has no name";
     FindingsHidden = "GW0011", "there are more findings than are shown";
-    Unreadable = "GW0012", "the file cannot be read";
     Required = "GW0101", "a required field is missing";
     UnknownValue = "GW0102", "the value is not one of the known ones";
     Length = "GW0103", "the text is too long";
@@ -112,6 +111,7 @@ codes! {
     AddressUnusable = "GW0513", "the address cannot be used";
     ParametersUnsupported = "GW0514", "the parameters are not supported";
     TlsOverlap = "GW0515", "clients may take two TLS listeners for each other";
+    Unreadable = "GW0801", "the file cannot be read";
 }
 
 impl fmt::Display for Code {

@@ -121,7 +121,11 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         shows: "TLS, with a certificate that was made just now",
         ask: get("https://account.example.com/me", &[]),
-        expect: &[Answered(200), ServedBy("account"), Seen("/headers/x-forwarded-proto/0", "https")],
+        expect: &[
+            Answered(200),
+            ServedBy("account"),
+            Seen("/headers/x-forwarded-proto/0", "https"),
+        ],
     },
     Step {
         shows: "gRPC by service and method, on the same port",

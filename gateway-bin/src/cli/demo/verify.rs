@@ -39,7 +39,9 @@ fn differs(expect: &Expect, replies: &[Reply]) -> Option<String> {
             (name.to_owned(), reply.field(name).unwrap_or_default().to_owned(), value.to_owned())
         }
         Expect::ServedBy(service) => ("service".to_owned(), service_of(reply), service.to_owned()),
-        Expect::Seen(pointer, value) => (pointer.to_owned(), seen_at(reply, pointer), value.to_owned()),
+        Expect::Seen(pointer, value) => {
+            (pointer.to_owned(), seen_at(reply, pointer), value.to_owned())
+        }
         Expect::Shares(shares) => {
             let mut seen = BTreeMap::<String, u32>::new();
             for reply in replies {

@@ -1,0 +1,53 @@
+//! What files come to, without serving them.
+//!
+//! In: paths. Out: the objects, what is built from them, and all that is wrong. Not here: printing.
+
+use std::{path::PathBuf, sync::Arc};
+
+use gateway_core::{
+    build::{Build, build},
+    diagnostic::Diagnostic,
+    scope::ControllerScope,
+    snapshot::Snapshot,
+};
+
+use crate::{render::Texts, source::FileSource};
+
+/// Files and their meaning.
+#[derive(Debug)]
+pub(super) struct Inspection {
+    pub(super) source: FileSource,
+    pub(super) snapshot: Snapshot,
+    pub(super) build: Build,
+}
+
+impl Inspection {
+    pub(super) fn of(paths: &[PathBuf]) -> Self {
+        let source = FileSource::open(paths);
+        let snapshot = Snapshot::from_iter(source.resources().cloned());
+        let build = build(&snapshot, &ControllerScope::all());
+        Self { source, snapshot, build }
+    }
+
+    /// All findings: those of files and single objects, then those of the objects together.
+    pub(super) fn diagnostics(&self) -> Vec<Diagnostic> {
+        let mut found = self.source.diagnostics();
+        let placed = self.build.diagnostics.iter().cloned().map(|mut diagnostic| {
+            self.source.place(&mut diagnostic);
+            diagnostic
+        });
+        found.extend(placed);
+        found
+    }
+
+    /// The texts that `diagnostics` point into.
+    pub(super) fn texts(&self, diagnostics: &[Diagnostic]) -> Texts {
+        let spans = diagnostics.iter().filter_map(|diagnostic| diagnostic.span.as_ref());
+        spans
+            .filter_map(|span| {
+                let text = self.source.text(&span.source)?;
+                Some((Arc::clone(&span.source), Arc::from(text)))
+            })
+            .collect()
+    }
+}
