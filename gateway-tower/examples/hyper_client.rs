@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The same resources that a gateway would read tell the client which Service a request belongs to
-//! and how it is rewritten; where the Service is the client knows. Two functions do the work:
+//! and how it is rewritten; the EndpointSlice tells where that is. Two functions do the work:
 //! `decide`, and `Filter::apply_request` for each filter of the rule.
 
 #![expect(clippy::print_stdout, reason = "shows the answer")]
@@ -15,11 +15,13 @@ use std::{convert::Infallible, net::SocketAddr};
 use bytes::Bytes;
 use gateway_core::{
     api::{
-        Gateway, HttpHeaderFilter, HttpRoute, HttpRouteFilter, HttpRouteRule, Listener, Service,
+        EndpointSlice, Gateway, HttpHeaderFilter, HttpRoute, HttpRouteFilter, HttpRouteRule,
+        Listener, Service,
     },
     build::build,
     compile::{Ingress, RouteTable},
     decide::{Decision, decide},
+    endpoints::Endpoints,
     filter::Flow,
     matcher::RequestHead,
     scope::ControllerScope,
@@ -46,13 +48,17 @@ async fn main() -> Result<(), BoxError> {
 /// Routes and the addresses of backends.
 struct Client {
     table: RouteTable,
-    endpoints: Vec<(String, SocketAddr)>,
+    endpoints: Endpoints,
 }
 
 impl Client {
     /// A client of one Service whose only endpoint is `address`.
     fn new(address: SocketAddr) -> Self {
         let service = Service::new("shop", "cart").port(80);
+        let slice = EndpointSlice::for_service(&service)
+            .port(address.port())
+            .address(address.ip().to_string());
+        let endpoints = Endpoints::new([&service], [&slice]);
         let header = HttpHeaderFilter::default().set("x-client", "routed");
         let rule = HttpRouteRule::new()
             .path_prefix("/cart")
@@ -64,8 +70,7 @@ impl Client {
             HttpRoute::new("shop", "cart").parent("clients").rule(rule).into(),
             service.into(),
         ]);
-        let build = build(&snapshot, &ControllerScope::all());
-        Self { table: build.table, endpoints: vec![("shop/cart:80".into(), address)] }
+        Self { table: build(&snapshot, &ControllerScope::all()).table, endpoints }
     }
 
     async fn get(&self, url: &str) -> Result<String, BoxError> {
@@ -86,9 +91,7 @@ impl Client {
         }
         let backend = forward.backend.map_err(|cause| cause.as_str())?;
         let backend = backend.target.as_ref().map_err(|_| "the backend is invalid")?;
-        let key = backend.key.to_string();
-        let endpoint = self.endpoints.iter().find(|(name, _)| *name == key);
-        let (_, address) = endpoint.ok_or("the backend has no endpoint")?;
+        let address = self.endpoints.get(&backend.key).first().ok_or("no endpoint is ready")?;
         send(*address, Request::from_parts(head, Empty::new())).await
     }
 }
