@@ -80,7 +80,10 @@ impl Admin {
             "/readyz" if self.inspector.is_ready() => text(StatusCode::OK, "ready\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "no routes are served\n"),
             "/metrics" => metrics(self.inspector.metrics()),
-            "/" => text(StatusCode::OK, "/healthz\n/readyz\n/metrics\n/status\n/config\n/explain?url=\n"),
+            "/" => text(
+                StatusCode::OK,
+                "/healthz\n/readyz\n/metrics\n/status\n/config\n/explain?url=\n",
+            ),
             path => match (path, &*served) {
                 ("/status", Some(build)) => match serde_json::to_value(&build.status) {
                     Ok(status) => json_answer(StatusCode::OK, &status),
@@ -117,11 +120,7 @@ fn json_answer(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
 }
 
 fn metrics(metrics: String) -> Response<Full<Bytes>> {
-    answer(
-        StatusCode::OK,
-        "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        metrics,
-    )
+    answer(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", metrics)
 }
 
 fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
@@ -206,7 +205,9 @@ fn rule(rule: &Rule) -> Value {
 /// Which rule serves a request: `url`, and optionally `method` and any number of `header` as
 /// `name:value`.
 fn explain(build: &Build, query: Option<&str>) -> Result<Value, String> {
-    let usage = || "say what to explain: /explain?url=http://host/path&method=GET&header=name:value".to_owned();
+    let usage = || {
+        "say what to explain: /explain?url=http://host/path&method=GET&header=name:value".to_owned()
+    };
     let pairs: Vec<(String, String)> = pairs(query.unwrap_or(""));
     let of = |name: &str| pairs.iter().find(|(of, _)| of == name).map(|(_, value)| &**value);
     let url: Uri = of("url").ok_or_else(usage)?.parse().map_err(|_| usage())?;
@@ -219,12 +220,16 @@ fn explain(build: &Build, query: Option<&str>) -> Result<Value, String> {
         let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;
         request.headers_mut().append(name, value);
     }
+    if url.scheme().is_none() || url.host().is_none_or(str::is_empty) {
+        return Err(usage());
+    }
     let secure = url.scheme_str() == Some("https");
     let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
     let host = url.host().map(str::to_owned);
     *request.uri_mut() = url;
     let (head, ()) = request.into_parts();
-    let bind = build.table.bind_on_port(port).ok_or_else(|| format!("no listener on port {port}"))?;
+    let bind =
+        build.table.bind_on_port(port).ok_or_else(|| format!("no listener on port {port}"))?;
     let ingress = match secure {
         true => gateway_core::compile::Ingress::tls(bind, host.as_deref()),
         false => gateway_core::compile::Ingress::plain(bind),

@@ -71,7 +71,8 @@ pub fn config(args: &RunArgs) -> Config {
         workers: args.workers.map_or(defaults.workers, usize::from),
         limits: Limits {
             trusted_hops: usize::from(args.trusted_hops),
-            ..within_file_limit(Limits::default())
+            connections: within_file_limit(defaults.limits.connections),
+            ..defaults.limits
         },
         access_log: match &args.access_log {
             args::AccessLog::Off => AccessLog::Off,
@@ -92,8 +93,7 @@ async fn serve(args: &RunArgs) -> Result<(), Error> {
     let gateway = Gateway::start(&config(args))?;
     let admin = Admin::new(gateway.inspector());
     let listener = admin::bind(args.admin).await;
-    let listener =
-        listener.map_err(|source| Error::Admin { address: args.admin, source })?;
+    let listener = listener.map_err(|source| Error::Admin { address: args.admin, source })?;
     tokio::spawn(Arc::clone(&admin).serve(listener));
     let mut program = Program { gateway, admin, builder: Builder::new(scope), observed: None };
     program.take(first).await;
@@ -151,8 +151,7 @@ impl Program {
 
     /// Serves what the builder has, and tells the builder what came of it.
     async fn publish(&mut self) {
-        let update =
-            Update { build: self.build(), endpoints: endpoints(self.builder.snapshot()) };
+        let update = Update { build: self.build(), endpoints: endpoints(self.builder.snapshot()) };
         let observed = self.gateway.apply(&update).await;
         if self.observed.as_ref() != Some(&observed) {
             self.say_sockets(&observed);
@@ -240,9 +239,8 @@ fn raise_file_limit() {
 }
 
 /// Half of the files are for clients: their requests need connections to backends as well.
-fn within_file_limit(limits: Limits) -> Limits {
+fn within_file_limit(connections: usize) -> usize {
     use rustix::process::{Resource, getrlimit};
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let most = usize::try_from(files / 2).unwrap_or(usize::MAX);
-    Limits { connections: limits.connections.min(most), ..limits }
+    connections.min(usize::try_from(files / 2).unwrap_or(usize::MAX))
 }

@@ -256,9 +256,7 @@ mod tests {
                 "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
             })
         };
-        let with = |endpoints: &[Value]| {
-            json!({"addressType": "IPv4", "endpoints": endpoints, "ports": [{"port": 80}]})
-        };
+        let with = |endpoints: &[Value]| json!({"addressType": "IPv4", "endpoints": endpoints, "ports": [{"port": 80}]});
         let ending = endpoint("10.0.0.2", false, true, true);
         let ready = endpoint("10.0.0.1", true, true, false);
         let starting = endpoint("10.0.0.3", false, false, false);
@@ -275,7 +273,8 @@ mod tests {
         check(&spec, &[slice(&["10.0.0.1"], &json!([{"port": 70_000}]))], 80, &[]);
         check(&spec, &[slice(&["10.0.0.1"], &json!([{"port": 80, "protocol": "UDP"}]))], 80, &[]);
         check(&spec, &[slice(&["10.0.0.1"], &json!([{}]))], 80, &["10.0.0.1:80"]);
-        let external = json!({"type": "ExternalName", "externalName": "x", "ports": [{"port": 80}]});
+        let external =
+            json!({"type": "ExternalName", "externalName": "x", "ports": [{"port": 80}]});
         check(&external, &[slice(&["10.0.0.1"], &json!([{"port": 80}]))], 80, &[]);
     }
 }

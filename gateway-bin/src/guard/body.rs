@@ -29,8 +29,15 @@ const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 pub struct RequestBody {
     body: Incoming,
     progress: Option<Progress>,
-    gate: Option<(Arc<ContinueGate>, Option<Pin<Box<Sleep>>>)>,
+    gate: Option<Waiting>,
     connection: Arc<ConnectionState>,
+}
+
+/// A client that waits for leave to send its body.
+#[derive(Debug)]
+struct Waiting {
+    gate: Arc<ContinueGate>,
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 /// Why a request body ended early.
@@ -98,14 +105,15 @@ impl RequestBody {
     ) -> Self {
         connection.set_body_open(!body.is_end_stream());
         let connection = Arc::clone(connection);
+        let gate = gate.map(|gate| Waiting { gate, patience: None });
         let (rate, grace) = (limits.body_rate, limits.body_grace);
         let progress = Progress { rate, grace, bytes: 0, started: None, sleep: None };
         let progress = (rated && !body.is_end_stream()).then_some(progress);
-        Self { body, progress, gate: gate.map(|gate| (gate, None)), connection }
+        Self { body, progress, gate, connection }
     }
 
     fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some((gate, patience)) = &mut self.gate else { return Poll::Ready(()) };
+        let Some(Waiting { gate, patience }) = &mut self.gate else { return Poll::Ready(()) };
         gate.waker.register(cx.waker());
         let patience = patience
             .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + CONTINUE_PATIENCE)));

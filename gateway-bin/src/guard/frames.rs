@@ -68,9 +68,8 @@ impl FrameGuard {
         let [a, b, c, kind, flags, ..] = self.header;
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
         self.skip = length;
-        self.excused = self
-            .excused
-            .saturating_add(u32::try_from(length / BYTES_FOR_ONE).unwrap_or(0));
+        self.excused =
+            self.excused.saturating_add(u32::try_from(length / BYTES_FOR_ONE).unwrap_or(0));
         // Frame types of RFC 9113 section 6; a DATA frame that ends its stream has a purpose.
         let (place, excusable) = match kind {
             6 => (0, true),

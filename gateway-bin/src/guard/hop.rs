@@ -82,11 +82,15 @@ fn wanted_upgrade(head: &request::Parts, seen: &Seen) -> Option<HeaderValue> {
 
 fn is_usable(protocol: &HeaderValue) -> bool {
     let name = protocol.as_bytes();
-    let token = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'/');
-    let starts = |with: &[u8]| {
-        name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
-    };
-    !name.is_empty() && name.iter().all(token) && !starts(b"h2") && !starts(b"http") && !starts(b"tls")
+    let token =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'/');
+    let starts =
+        |with: &[u8]| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+    !name.is_empty()
+        && name.iter().all(token)
+        && !starts(b"h2")
+        && !starts(b"http")
+        && !starts(b"tls")
 }
 
 /// `TE: trailers` is the one coding that is passed on: gRPC asks for it.

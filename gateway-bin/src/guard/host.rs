@@ -61,7 +61,9 @@ fn is_port(port: &[u8]) -> bool {
 fn is_name(host: &[u8]) -> bool {
     let name = host.strip_suffix(b".").unwrap_or(host);
     (1..=253).contains(&name.len())
-        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        && name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
 fn is_ipv6(host: &[u8]) -> bool {

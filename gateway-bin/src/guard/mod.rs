@@ -477,8 +477,7 @@ mod tests {
 
     #[test]
     fn refusals_that_close() {
-        let (_, admitted) =
-            admit_on(head(Version::HTTP_11, "GET", "/", &[]), &Limits::default());
+        let (_, admitted) = admit_on(head(Version::HTTP_11, "GET", "/", &[]), &Limits::default());
         let refusal = admitted.map(drop).expect_err("no host");
         assert_eq!((refusal.status, refusal.close), (StatusCode::BAD_REQUEST, true));
     }

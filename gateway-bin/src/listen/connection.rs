@@ -106,13 +106,7 @@ impl Opening {
         })
     }
 
-    async fn serve_http(
-        self,
-        socket: Socket,
-        first: Bytes,
-        http2: bool,
-        client: Arc<ClientSide>,
-    ) {
+    async fn serve_http(self, socket: Socket, first: Bytes, http2: bool, client: Arc<ClientSide>) {
         let Self { proxy, mut member, .. } = self;
         let state = Arc::clone(&client.state);
         let limits = proxy.limits().clone();

@@ -85,11 +85,7 @@ pub(crate) struct Serve {
 }
 
 impl Sockets {
-    pub(crate) fn new(
-        addresses: Addresses,
-        workers: usize,
-        provider: Arc<CryptoProvider>,
-    ) -> Self {
+    pub(crate) fn new(addresses: Addresses, workers: usize, provider: Arc<CryptoProvider>) -> Self {
         Self { addresses, workers, tls: TlsFactory::new(provider), open: BTreeMap::new() }
     }
 
@@ -123,7 +119,8 @@ impl Sockets {
     /// that they are at.
     pub(crate) fn close_others(&mut self, topology: &Topology) {
         self.open.retain(|key, open| {
-            let wanted = topology.binds.iter().any(|bind| bind.key == *key && is_http(topology, bind));
+            let wanted =
+                topology.binds.iter().any(|bind| bind.key == *key && is_http(topology, bind));
             if !wanted {
                 open.close();
             }
@@ -148,7 +145,8 @@ impl Sockets {
         topology: &Topology,
     ) -> BTreeMap<ObjectKey, Vec<GatewayStatusAddress>> {
         let mut found = BTreeMap::<ObjectKey, Vec<GatewayStatusAddress>>::new();
-        let given = |key: &BindKey| matches!(key.address, BindAddress::Default | BindAddress::Own(_));
+        let given =
+            |key: &BindKey| matches!(key.address, BindAddress::Default | BindAddress::Own(_));
         for bind in topology.binds.iter().filter(|bind| given(&bind.key)) {
             let Some(open) = self.open.get(&bind.key) else { continue };
             for listener in listeners(topology, bind) {
@@ -228,6 +226,7 @@ fn is_http(topology: &Topology, bind: &Bind) -> bool {
 }
 
 fn is_secure(topology: &Topology, bind: &Bind) -> bool {
-    listeners(topology, bind)
-        .any(|listener| !matches!(listener.protocol, ListenerProtocol::Http | ListenerProtocol::Tcp))
+    listeners(topology, bind).any(|listener| {
+        !matches!(listener.protocol, ListenerProtocol::Http | ListenerProtocol::Tcp)
+    })
 }

@@ -93,15 +93,9 @@ async fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-fn open_all(
-    wanted: &[SocketAddr],
-    workers: usize,
-    taken: &[SocketAddr],
-) -> Result<Opened, String> {
-    let mut opened = Opened {
-        addresses: Vec::new(),
-        sockets: (0..workers).map(|_| Vec::new()).collect(),
-    };
+fn open_all(wanted: &[SocketAddr], workers: usize, taken: &[SocketAddr]) -> Result<Opened, String> {
+    let mut opened =
+        Opened { addresses: Vec::new(), sockets: (0..workers).map(|_| Vec::new()).collect() };
     for address in wanted {
         // The kernel would let two binds of one program share an address and mix their requests.
         if taken.iter().any(|other| overlap(other, address)) {

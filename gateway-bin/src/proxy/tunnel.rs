@@ -22,8 +22,7 @@ pub(super) fn open(
         let (client, backend) = tokio::join!(client, backend);
         let (Ok(client), Ok(backend)) = (client, backend) else { return };
         let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
-        let copied =
-            copy_bidirectional_with_sizes(&mut client, &mut backend, BUFFER, BUFFER).await;
+        let copied = copy_bidirectional_with_sizes(&mut client, &mut backend, BUFFER, BUFFER).await;
         if let Ok((_, to_client)) = copied {
             exchange.record().bytes = to_client;
             exchange.record().complete = true;

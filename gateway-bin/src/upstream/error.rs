@@ -31,9 +31,9 @@ impl UpstreamError {
     #[must_use]
     pub const fn endpoint(&self) -> Option<SocketAddr> {
         match self {
-            Self::Connect(address, _) | Self::ConnectTimeout(address) | Self::Broken(address, _) => {
-                Some(*address)
-            }
+            Self::Connect(address, _)
+            | Self::ConnectTimeout(address)
+            | Self::Broken(address, _) => Some(*address),
             _ => None,
         }
     }

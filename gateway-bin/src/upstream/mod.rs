@@ -112,7 +112,7 @@ impl Upstream {
     ///
     /// # Errors
     /// If no endpoint answers; see [`UpstreamError`].
-    pub async fn send(
+    pub async fn send_to(
         &self,
         target: &Target<'_>,
         mut request: Request<UpstreamBody>,
@@ -277,7 +277,6 @@ impl Attempt<'_> {
         Failure { error: UpstreamError::Broken(self.endpoint.address, error), unsent }
     }
 }
-
 
 fn with_lease(answer: Response<hyper::body::Incoming>, lease: Lease) -> Response<AnswerBody> {
     let is_tunnel = answer.status() == StatusCode::SWITCHING_PROTOCOLS;

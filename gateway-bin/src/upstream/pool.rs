@@ -219,7 +219,8 @@ impl Pool {
 impl Reachable {
     fn serves(&self, backend: &Backend) -> bool {
         self.cluster.serves(backend)
-            && self.external.as_ref().map(External::hostname) == backend.external_hostname.as_deref()
+            && self.external.as_ref().map(External::hostname)
+                == backend.external_hostname.as_deref()
     }
 
     /// The TLS of new connections.

@@ -132,8 +132,7 @@ impl ServerCertVerifier for PolicyVerifier {
         match verified {
             Ok(_)
             | Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName
-                | CertificateError::NotValidForNameContext { .. },
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => {}
             Err(error) => return Err(error),
         }

@@ -59,7 +59,9 @@ fn methods() {
 #[test]
 fn paths() {
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a.example");
-    for path in ["/a/../b", "/%2e%2e/b", "/a%2fb", "/a%5cb", "/a\\b", "/a%00", "/a\u{7f}", "/\u{e9}"] {
+    for path in
+        ["/a/../b", "/%2e%2e/b", "/a%2fb", "/a%5cb", "/a\\b", "/a%00", "/a\u{7f}", "/\u{e9}"]
+    {
         check(&get(path), Err(400));
     }
     check(&get("/%41?x=/../%41"), Ok(&["GET /A?x=/../%41 HTTP/1.1"]));

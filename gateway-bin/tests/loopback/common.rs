@@ -98,7 +98,8 @@ impl Setup {
     }
 
     pub(crate) fn update(&self) -> Update {
-        let ids = || (0..self.listeners.len()).map(|id| ListenerId(u32::try_from(id).expect("few")));
+        let ids =
+            || (0..self.listeners.len()).map(|id| ListenerId(u32::try_from(id).expect("few")));
         let attachment = |listener: ListenerId| Attachment {
             hostnames: [self.listeners[listener.0 as usize].hostname.clone()].into_iter().collect(),
             listener,
@@ -108,7 +109,10 @@ impl Setup {
             key: key.clone(),
             created: None,
             attachments: ids().map(attachment).collect(),
-            rules: (0..).zip(&self.paths).map(|(index, path)| Arc::new(rule(index, path))).collect(),
+            rules: (0..)
+                .zip(&self.paths)
+                .map(|(index, path)| Arc::new(rule(index, path)))
+                .collect(),
         };
         let mut endpoints = Endpoints::default();
         for path in &self.paths {
@@ -302,7 +306,8 @@ fn message_length(bytes: &[u8]) -> Option<usize> {
     let head = find(0, b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
     if text.contains("transfer-encoding: chunked") {
-        let end = if bytes[head..].starts_with(b"0\r\n") { head } else { find(head, b"\r\n0\r\n")? + 2 };
+        let end =
+            if bytes[head..].starts_with(b"0\r\n") { head } else { find(head, b"\r\n0\r\n")? + 2 };
         return Some(find(end, b"\r\n\r\n")? + 4);
     }
     let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());

@@ -27,7 +27,10 @@ fn contradicting_lengths() {
     let (length, coded) = ("Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n");
     refused(&post(&[length, coded].concat(), "0\r\n\r\n"), 400);
     refused(&post(&[coded, length].concat(), "0\r\n\r\n"), 400);
-    refused(&post(&["content-length: 5\r\n", "TRANSFER-ENCODING: chunked\r\n"].concat(), "0\r\n\r\n"), 400);
+    refused(
+        &post(&["content-length: 5\r\n", "TRANSFER-ENCODING: chunked\r\n"].concat(), "0\r\n\r\n"),
+        400,
+    );
     refused(&post(&[length, length].concat(), "hello"), 400);
     refused(&post(&[length, "Content-Length: 6\r\n"].concat(), "hello"), 400);
     refused(&post("Content-Length: 5, 5\r\n", "hello"), 400);
@@ -39,14 +42,26 @@ fn contradicting_lengths() {
 
 #[test]
 fn doubtful_transfer_codings() {
-    for coding in ["chunked, chunked", "cow, chunked", ",chunked", "gzip", "identity", "chunked, identity", "\"chunked\"", "xchunked"] {
+    for coding in [
+        "chunked, chunked",
+        "cow, chunked",
+        ",chunked",
+        "gzip",
+        "identity",
+        "chunked, identity",
+        "\"chunked\"",
+        "xchunked",
+    ] {
         refused(&post(&format!("Transfer-Encoding: {coding}\r\n"), "0\r\n\r\n"), 400);
     }
     let twice = "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n";
     refused(&post(twice, "0\r\n\r\n"), 400);
     refused(&post("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"), 400);
     refused(&post("Transfer-Encoding:\u{b}chunked\r\n", "0\r\n\r\n"), 400);
-    refused("POST /a HTTP/1.0\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400);
+    refused(
+        "POST /a HTTP/1.0\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    );
 }
 
 #[test]
@@ -106,7 +121,8 @@ fn good_bodies_are_forwarded_and_pipelined_requests_answered_in_order() {
         let backend = RawBackend::answering(OK).await;
         let running = start(&Setup::http(vec![Path::new("/", backend.address)])).await;
         let mut client = RawClient::connect(running.address).await;
-        let first = post("Transfer-Encoding: chunked\r\n", "5;ext=1\r\nhello\r\n0\r\nX-T: 1\r\n\r\n");
+        let first =
+            post("Transfer-Encoding: chunked\r\n", "5;ext=1\r\nhello\r\n0\r\nX-T: 1\r\n\r\n");
         let second = post("Content-Length: 5\r\n", "hello");
         client.send(format!("{first}{second}GET /third HTTP/1.1\r\nHost: b.example\r\n\r\n")).await;
         for _ in 0..3 {
@@ -129,8 +145,12 @@ fn a_body_left_unread_does_not_become_a_request() {
         client.send("POST /none HTTP/1.1\r\nHost: a.example\r\nContent-Length: 60\r\n\r\n").await;
         assert_eq!(status(&client.answer().await.expect("an answer")), 404);
         // The connection may have been closed, which is as good.
-        let _ = client.try_send("GET /served HTTP/1.1\r\nHost: a.example\r\nX: 0123456789abc\r\n\r\n").await;
-        let _ = client.try_send("GET /served HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n").await;
+        let _ = client
+            .try_send("GET /served HTTP/1.1\r\nHost: a.example\r\nX: 0123456789abc\r\n\r\n")
+            .await;
+        let _ = client
+            .try_send("GET /served HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
+            .await;
         client.rest().await;
         assert!(backend.seen().len() <= 1, "{:?}", backend.seen());
     });

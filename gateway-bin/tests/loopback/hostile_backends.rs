@@ -20,7 +20,10 @@ fn check(answer: impl Into<Vec<u8>>, expect: u16) {
 
 #[test]
 fn answers_of_doubtful_end() {
-    check("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 502);
+    check(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        502,
+    );
     check("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", 502);
     check("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", 502);
     check("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nok", 502);
@@ -40,7 +43,10 @@ fn answers_that_are_none() {
     check("HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n", 502);
     check("HTTP/1.1 99999 OK\r\n\r\n", 502);
     check("HTTP/1.1 200 OK\r\n", 502);
-    check("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 502);
+    check(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        502,
+    );
     check("HTTP/1.1 101 Switching Protocols\r\n\r\n", 502);
     check(format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "a".repeat(100_000)), 502);
     check(format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(2_000)), 502);
@@ -80,7 +86,9 @@ fn a_truncated_answer_has_no_clean_end() {
     run(async {
         let backend = RawBackend::new(|request| {
             Reply::Close(match request.contains("/chunked") {
-                true => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n".to_vec(),
+                true => {
+                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n".to_vec()
+                }
                 false => b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello".to_vec(),
             })
         })

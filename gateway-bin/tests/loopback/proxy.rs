@@ -104,7 +104,8 @@ fn a_panic_ends_one_request_only() {
         assert_eq!(status(&other.rest().await), 500);
         let counted = running.gateway.metrics();
         let panics = counted.lines().filter(|line| line.starts_with("gateway_panics_total{"));
-        let total: u64 = panics.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+        let total: u64 =
+            panics.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
         assert_eq!(total, 2, "{counted}");
     });
 }
@@ -138,7 +139,8 @@ fn requests_are_counted_and_logged() {
         std::fs::remove_file(&file).expect("removed");
         let lines: Vec<serde_json::Value> =
             log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-        let find = |status: u64| lines.iter().find(|line| line["status"] == status).expect("a line");
+        let find =
+            |status: u64| lines.iter().find(|line| line["status"] == status).expect("a line");
         assert_eq!(find(200)["target"], "/a/\"x\"");
         assert_eq!(find(200)["route"], "default/routes");
         assert_eq!(find(200)["endpoint"], backend.address.to_string());

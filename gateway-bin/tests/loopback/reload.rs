@@ -77,8 +77,7 @@ fn sockets_open_and_close_with_the_topology() {
 
         let mut update = setup.update();
         update.build.topology.binds.clear();
-        update.build.table =
-            gateway_core::compile::RouteTable::compile(&update.build.topology, 7);
+        update.build.table = gateway_core::compile::RouteTable::compile(&update.build.topology, 7);
         let observed = running.gateway.apply(&update).await;
         assert!(observed.binds.is_empty() && running.gateway.addresses().is_empty());
         assert_eq!(client.rest().await, "");

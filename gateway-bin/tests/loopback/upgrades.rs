@@ -10,7 +10,9 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::common::{OK, Path, RawBackend, RawClient, Setup, exchange, run, start, status, wait_until};
+use crate::common::{
+    OK, Path, RawBackend, RawClient, Setup, exchange, run, start, status, wait_until,
+};
 
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive, Upgrade\r\n\
                        Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";

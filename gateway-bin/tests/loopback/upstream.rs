@@ -136,7 +136,9 @@ fn an_early_answer_reaches_a_client_that_still_sends() {
         });
         let running = start(&Setup::http(vec![Path::new("/", address)])).await;
         let mut client = RawClient::connect(running.address).await;
-        client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000\r\n\r\nhello").await;
+        client
+            .send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000\r\n\r\nhello")
+            .await;
         assert_eq!(status(&client.answer().await.expect("an answer")), 413);
     });
 }
