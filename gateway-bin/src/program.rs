@@ -27,6 +27,7 @@ use crate::{
     Update,
     admin::{self, Admin},
     args::{self, RunArgs},
+    certificates::Certificates,
     error::Error,
     guard::Limits,
     listen::Addresses,
@@ -88,7 +89,9 @@ pub fn config(args: &RunArgs) -> Config {
 async fn serve(args: &RunArgs) -> Result<(), Error> {
     let source = FileSource::open(&args.paths);
     let first = source.revision();
-    let mut scope = ControllerScope::all().external_names(args.allow_external_name);
+    let mut scope = ControllerScope::all()
+        .external_names(args.allow_external_name)
+        .certificate_check(Arc::new(Certificates::default()));
     scope.hash_seed = random();
     let gateway = Gateway::start(&config(args))?;
     let admin = Admin::new(gateway.inspector());
