@@ -220,6 +220,9 @@ fn explain(build: &Build, query: Option<&str>) -> Result<Value, String> {
         let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;
         request.headers_mut().append(name, value);
     }
+    if url.scheme().is_none() || url.host().is_none_or(str::is_empty) {
+        return Err(usage());
+    }
     let secure = url.scheme_str() == Some("https");
     let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
     let host = url.host().map(str::to_owned);

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod args;
+pub mod certificates;
 pub mod cli;
 pub mod error;
 pub mod guard;

@@ -27,6 +27,7 @@ use crate::{
     Update,
     admin::{self, Admin},
     args::{self, RunArgs},
+    certificates::Certificates,
     error::Error,
     guard::Limits,
     listen::Addresses,
@@ -71,7 +72,8 @@ pub fn config(args: &RunArgs) -> Config {
         workers: args.workers.map_or(defaults.workers, usize::from),
         limits: Limits {
             trusted_hops: usize::from(args.trusted_hops),
-            ..within_file_limit(Limits::default())
+            connections: within_file_limit(defaults.limits.connections),
+            ..defaults.limits
         },
         access_log: match &args.access_log {
             args::AccessLog::Off => AccessLog::Off,
@@ -87,7 +89,9 @@ pub fn config(args: &RunArgs) -> Config {
 async fn serve(args: &RunArgs) -> Result<(), Error> {
     let source = FileSource::open(&args.paths);
     let first = source.revision();
-    let mut scope = ControllerScope::all().external_names(args.allow_external_name);
+    let mut scope = ControllerScope::all()
+        .external_names(args.allow_external_name)
+        .certificate_check(Arc::new(Certificates::default()));
     scope.hash_seed = random();
     let gateway = Gateway::start(&config(args))?;
     let admin = Admin::new(gateway.inspector());
@@ -238,9 +242,8 @@ fn raise_file_limit() {
 }
 
 /// Half of the files are for clients: their requests need connections to backends as well.
-fn within_file_limit(limits: Limits) -> Limits {
+fn within_file_limit(connections: usize) -> usize {
     use rustix::process::{Resource, getrlimit};
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let most = usize::try_from(files / 2).unwrap_or(usize::MAX);
-    Limits { connections: limits.connections.min(most), ..limits }
+    connections.min(usize::try_from(files / 2).unwrap_or(usize::MAX))
 }

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicU8, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -29,8 +29,15 @@ const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 pub struct RequestBody {
     body: Incoming,
     progress: Option<Progress>,
-    gate: Option<(Arc<ContinueGate>, Option<Pin<Box<Sleep>>>)>,
+    gate: Option<Waiting>,
     connection: Arc<ConnectionState>,
+}
+
+/// A client that waits for leave to send its body.
+#[derive(Debug)]
+struct Waiting {
+    gate: Arc<ContinueGate>,
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 /// Why a request body ended early.
@@ -38,6 +45,8 @@ pub struct RequestBody {
 pub enum BodyError {
     /// The client sent too little for too long: 408.
     TooSlow,
+    /// The client waited for leave to send it, and the answer came without.
+    Unwanted,
     /// The client broke off or broke the framing: 400.
     Client(hyper::Error),
 }
@@ -46,6 +55,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooSlow => f.write_str("the client sends its body too slowly"),
+            Self::Unwanted => f.write_str("the backend did not want the body"),
             Self::Client(error) => write!(f, "the client's body broke off: {error}"),
         }
     }
@@ -54,7 +64,7 @@ impl fmt::Display for BodyError {
 impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::TooSlow => None,
+            Self::TooSlow | Self::Unwanted => None,
             Self::Client(error) => Some(error),
         }
     }
@@ -71,18 +81,39 @@ struct Progress {
 }
 
 /// Opens once the backend wants the body. hyper tells the client to continue when the body is
-/// first read.
+/// first read, so a body that nobody wants must not be touched.
 #[derive(Debug, Default)]
 pub(crate) struct ContinueGate {
-    open: AtomicBool,
+    state: AtomicU8,
     waker: AtomicWaker,
 }
 
+const WAITING: u8 = 0;
+const OPEN: u8 = 1;
+const HELD: u8 = 2;
+const ENDED: u8 = 3;
+
 impl ContinueGate {
-    /// The backend said `100 Continue` or answered.
+    /// The backend said `100 Continue`.
     pub(crate) fn open(&self) {
-        self.open.store(true, Relaxed);
-        self.waker.wake();
+        self.turn(&[WAITING], OPEN);
+    }
+
+    /// The answer came without leave for the body: there will be none.
+    pub(crate) fn hold(&self) {
+        self.turn(&[WAITING], HELD);
+    }
+
+    /// The answer is over, and with it the request.
+    pub(crate) fn end(&self) {
+        self.turn(&[WAITING, HELD], ENDED);
+    }
+
+    fn turn(&self, from: &[u8], to: u8) {
+        if from.contains(&self.state.load(Relaxed)) {
+            self.state.store(to, Relaxed);
+            self.waker.wake();
+        }
     }
 }
 
@@ -98,22 +129,30 @@ impl RequestBody {
     ) -> Self {
         connection.set_body_open(!body.is_end_stream());
         let connection = Arc::clone(connection);
+        let gate = gate.map(|gate| Waiting { gate, patience: None });
         let (rate, grace) = (limits.body_rate, limits.body_grace);
         let progress = Progress { rate, grace, bytes: 0, started: None, sleep: None };
         let progress = (rated && !body.is_end_stream()).then_some(progress);
-        Self { body, progress, gate: gate.map(|gate| (gate, None)), connection }
+        Self { body, progress, gate, connection }
     }
 
-    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some((gate, patience)) = &mut self.gate else { return Poll::Ready(()) };
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let Some(Waiting { gate, patience }) = &mut self.gate else { return Poll::Ready(Ok(())) };
         gate.waker.register(cx.waker());
-        let patience = patience
-            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + CONTINUE_PATIENCE)));
-        if gate.open.load(Relaxed) || patience.as_mut().poll(cx).is_ready() {
-            self.gate = None;
-            return Poll::Ready(());
+        match gate.state.load(Relaxed) {
+            HELD => return Poll::Pending,
+            ENDED => return Poll::Ready(Err(BodyError::Unwanted)),
+            WAITING => {
+                let patience = patience.get_or_insert_with(|| {
+                    Box::pin(sleep_until(Instant::now() + CONTINUE_PATIENCE))
+                });
+                ready!(patience.as_mut().poll(cx));
+                gate.open();
+            }
+            _ => {}
         }
-        Poll::Pending
+        self.gate = None;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -125,7 +164,9 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        ready!(self.poll_gate(cx));
+        if let Err(error) = ready!(self.poll_gate(cx)) {
+            return Poll::Ready(Some(Err(error)));
+        }
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 if let (Some(data), Some(progress)) = (frame.data_ref(), &mut self.progress) {

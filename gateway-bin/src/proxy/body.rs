@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     error::BoxError,
-    guard::answer::strip_trailers,
+    guard::{answer::strip_trailers, body::ContinueGate},
     listen::ActiveRequest,
     telemetry::{Record, WorkerTelemetry},
     upstream::AnswerBody,
@@ -33,6 +33,7 @@ pub(crate) struct Exchange {
     // PERF: boxed, since bodies and answers are moved a good deal.
     record: Box<Record>,
     telemetry: Arc<WorkerTelemetry>,
+    gate: Option<Arc<ContinueGate>>,
     _active: ActiveRequest,
 }
 
@@ -42,7 +43,12 @@ impl Exchange {
         telemetry: Arc<WorkerTelemetry>,
         active: ActiveRequest,
     ) -> Self {
-        Self { record, telemetry, _active: active }
+        Self { record, telemetry, gate: None, _active: active }
+    }
+
+    /// Ends a body that waits for leave when the exchange ends.
+    pub(crate) fn end_with(&mut self, gate: Arc<ContinueGate>) {
+        self.gate = Some(gate);
     }
 
     pub(crate) fn record(&mut self) -> &mut Record {
@@ -53,6 +59,9 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.telemetry.ended(&self.record);
+        if let Some(gate) = &self.gate {
+            gate.end();
+        }
     }
 }
 

@@ -27,7 +27,7 @@ impl gateway_tower::Upstream<RequestBody> for Upstream {
         let request = Request::from_parts(head, UpstreamBody::new(body));
         let (session, avoid) = (to.session.as_ref(), &*to.avoid);
         let target = Target { backend: &to.backend, session, avoid };
-        match Upstream::send(self, &target, request).await {
+        match self.send_to(&target, request).await {
             Ok((response, endpoint)) => Ok(UpstreamAnswer { response, endpoint: Some(endpoint) }),
             Err(error) => Err(translate(error)),
         }

@@ -160,11 +160,17 @@ impl Serving<'_> {
         let interim = if http1 { Arc::clone(&state.interim) } else { Arc::default() };
         let interim_wanted = head.version == Version::HTTP_11;
         let mut request = Request::from_parts(head, body);
-        pass_interim(&mut request, &interim, gate, interim_wanted);
+        if let (Some(gate), Some(exchange)) = (&gate, &mut self.exchange) {
+            exchange.end_with(Arc::clone(gate));
+        }
+        pass_interim(&mut request, &interim, gate.clone(), interim_wanted);
 
         let dispatched = self.proxy.routes.dispatch(&self.client.ingress, request);
         let dispatched = unless_flooded(dispatched, &interim).await;
         interim.discard();
+        if let Some(gate) = gate {
+            gate.hold();
+        }
         let Some(dispatched) = dispatched else {
             return self.own(Cause::UpstreamProtocol, "too many interim answers", is_grpc);
         };
@@ -205,7 +211,9 @@ impl Serving<'_> {
         };
         let (status, reason) = match fault {
             BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
-            BodyError::Client(_) => (StatusCode::BAD_REQUEST, "the body broke off"),
+            BodyError::Client(_) | BodyError::Unwanted => {
+                (StatusCode::BAD_REQUEST, "the body broke off")
+            }
         };
         self.refuse(&Refusal { status, reason, close: true })
     }

@@ -71,13 +71,12 @@ pub(crate) enum Event {
 struct Rules {
     /// PERF: the series of a rule by the addresses of the rule and its listener, which the entry
     /// keeps alive. Names are compared once for each table.
-    known: HashMap<
-        (usize, usize),
-        (Arc<Rule>, Arc<Listener>, Arc<Series>),
-        foldhash::fast::RandomState,
-    >,
+    known: HashMap<(usize, usize), Known, foldhash::fast::RandomState>,
     by_name: BTreeMap<SeriesName, Arc<Series>>,
 }
+
+/// A rule on a listener with its series.
+type Known = (Arc<Rule>, Arc<Listener>, Arc<Series>);
 
 /// The labels of a series.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -112,7 +112,7 @@ impl Upstream {
     ///
     /// # Errors
     /// If no endpoint answers; see [`UpstreamError`].
-    pub async fn send(
+    pub async fn send_to(
         &self,
         target: &Target<'_>,
         mut request: Request<UpstreamBody>,

@@ -53,12 +53,22 @@ pub(crate) struct Path {
     pub(crate) tls: Option<Arc<BackendTls>>,
     pub(crate) filters: Vec<Filter>,
     pub(crate) timeouts: Timeouts,
+    /// A DNS name in the place of endpoints.
+    pub(crate) external: Option<&'static str>,
 }
 
 impl Path {
     pub(crate) fn new(prefix: &'static str, backend: SocketAddr) -> Self {
         let (protocol, tls) = (BackendProtocol::Http1, None);
-        Self { prefix, backend, protocol, tls, filters: Vec::new(), timeouts: Timeouts::default() }
+        Self {
+            prefix,
+            backend,
+            protocol,
+            tls,
+            filters: Vec::new(),
+            timeouts: Timeouts::default(),
+            external: None,
+        }
     }
 
     pub(crate) fn http2(mut self) -> Self {
@@ -134,7 +144,7 @@ pub(crate) fn backend_key(path: &Path) -> BackendKey {
         kind: Kind::Service,
         namespace: "default".into(),
         name: format!("backend-{}", path.backend.port()).into(),
-        port: 80,
+        port: if path.external.is_some() { path.backend.port() } else { 80 },
     }
 }
 
@@ -143,7 +153,7 @@ fn rule(index: u16, path: &Path) -> Rule {
         key: backend_key(path),
         protocol: path.protocol,
         tls: path.tls.clone(),
-        external_hostname: None,
+        external_hostname: path.external.map(Into::into),
         retry_budget: None,
         session_persistence: None,
     };

@@ -1,6 +1,8 @@
 //! Requests that two parsers could read in two ways never reach a backend.
 
-use crate::common::{OK, Path, RawBackend, RawClient, Setup, exchange, run, start, status};
+use crate::common::{
+    OK, Path, RawBackend, RawClient, Setup, exchange, run, start, start_with, status,
+};
 
 /// Sends `request` followed by what an attacker would smuggle, and expects a refusal that closes
 /// the connection with nothing seen by the backend.
@@ -87,7 +89,9 @@ fn broken_body(body: &str) {
     let request = post("Transfer-Encoding: chunked\r\n", body);
     run(async move {
         let backend = RawBackend::answering(OK).await;
-        let running = start(&Setup::http(vec![Path::new("/", backend.address)])).await;
+        let setup = Setup::http(vec![Path::new("/", backend.address)]);
+        // What is only incomplete ends by the clock.
+        let running = start_with(&setup, &crate::limits::hasty()).await;
         let mut client = RawClient::connect(running.address).await;
         client.send(format!("{request}GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n")).await;
         let answer = client.rest().await;

@@ -35,7 +35,7 @@ fn heads_that_are_too_large() {
     });
 }
 
-fn hasty() -> Config {
+pub(crate) fn hasty() -> Config {
     let mut config = config();
     config.limits.head_time = Duration::from_millis(200);
     config.limits.idle_time = Duration::from_millis(200);

@@ -1,6 +1,7 @@
 //! The gateway in process, between clients and backends on loopback.
 
 mod abuse;
+mod admin;
 mod common;
 mod drain;
 mod framing;

@@ -39,12 +39,12 @@ impl Authority {
 
     fn sign(&self, names: &[&str]) -> Arc<KeyPair> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        self.sign_params(CertificateParams::new(names).expect("parameters"))
+        self.sign_params(&CertificateParams::new(names).expect("parameters"))
     }
 
-    fn sign_params(&self, params: CertificateParams) -> Arc<KeyPair> {
+    fn sign_params(&self, params: &CertificateParams) -> Arc<KeyPair> {
         let key = Key::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        let certificate = params.clone().signed_by(&key, &self.0).expect("a certificate");
         Arc::new(KeyPair {
             certificate: certificate.pem().into_bytes().into(),
             private_key: key.serialize_pem().into_bytes().into(),
@@ -308,7 +308,7 @@ fn backends_are_verified_as_their_policy_says() {
         let mut params = CertificateParams::new(["b.example".to_owned()]).expect("parameters");
         let uri = "spiffe://b.example/x".try_into().expect("a URI");
         params.subject_alt_names.push(rcgen::SanType::URI(uri));
-        let pair = authority.sign_params(params);
+        let pair = authority.sign_params(&params);
         let open = tls_backend(&pair, None).await;
         let closed = tls_backend(&pair, Some(&clients)).await;
         let policy = |hostname: &str, authority: &Authority, names: &[SubjectAltName]| BackendTls {

@@ -142,3 +142,19 @@ fn an_early_answer_reaches_a_client_that_still_sends() {
         assert_eq!(status(&client.answer().await.expect("an answer")), 413);
     });
 }
+
+#[test]
+fn a_name_can_stand_for_the_endpoints() {
+    run(async {
+        let backend = RawBackend::answering(OK).await;
+        let mut path = Path::new("/", backend.address);
+        path.external = Some("localhost");
+        let running = start(&Setup::http(vec![path.clone()])).await;
+        for _ in 0..3 {
+            assert_eq!(status(&exchange(running.address, GET_CLOSE).await), 200);
+        }
+        path.external = Some("does-not-exist.invalid");
+        let running = start(&Setup::http(vec![path])).await;
+        assert_eq!(status(&exchange(running.address, GET_CLOSE).await), 503);
+    });
+}
