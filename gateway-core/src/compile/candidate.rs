@@ -3,12 +3,12 @@
 //! In: routes of a host. Out: 16 bytes that tell most requests apart and lead to the rest. Not
 //! here: the predicates themselves, which stay where `resolve` put them.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use http::Method;
 
 use crate::{
-    matcher::{RequestHead, RouteMatch, is_grpc_content_type},
+    matcher::{HeaderLine, RequestHead, RouteMatch, is_grpc_content_type},
     resolve::topology::{Route, Rule},
 };
 
@@ -31,9 +31,11 @@ pub(super) struct Candidate {
 }
 
 /// A request with what is worth finding out once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Request<'a> {
     pub(super) head: &'a RequestHead<'a>,
+    /// A field that has been looked up already.
+    known: Cell<Option<HeaderLine<'a>>>,
     method: u16,
     is_grpc: bool,
 }
@@ -42,7 +44,12 @@ impl<'a> Request<'a> {
     /// `sees_grpc`: whether any route asks for gRPC, so that the content type has to be read.
     pub(super) fn new(head: &'a RequestHead<'a>, sees_grpc: bool) -> Self {
         let is_grpc = sees_grpc && is_grpc_content_type(head.headers);
-        Self { head, method: method_bit(head.method), is_grpc }
+        Self { head, known: Cell::new(None), method: method_bit(head.method), is_grpc }
+    }
+
+    /// Notes a field that was looked up, so that candidates need not do it again.
+    pub(super) fn note(&self, line: HeaderLine<'a>) {
+        self.known.set(Some(line));
     }
 }
 
@@ -64,24 +71,31 @@ impl Candidate {
     }
 
     /// Whether method and content type leave the match possible. No memory beyond `self` is read.
+    #[inline]
     pub(super) fn may_fit(&self, request: &Request<'_>) -> bool {
         self.methods & request.method != 0 && (!self.needs_grpc || request.is_grpc)
     }
 
     /// Whether all but the path holds, provided that it [may fit](Self::may_fit).
+    #[inline]
     pub(super) fn predicates_hold(&self, routes: &[Arc<Route>], request: &Request<'_>) -> bool {
-        !self.has_predicates || self.entry(routes).predicates_hold(request.head)
+        !self.has_predicates || {
+            self.entry(routes).predicates_hold_with(request.head, request.known.get())
+        }
     }
 
+    #[inline]
     pub(super) fn route<'t>(&self, routes: &'t [Arc<Route>]) -> &'t Arc<Route> {
         // INVARIANT: a candidate is used with the routes of its host, which never change.
         &routes[self.route as usize]
     }
 
+    #[inline]
     pub(super) fn rule<'t>(&self, routes: &'t [Arc<Route>]) -> &'t Arc<Rule> {
         &self.route(routes).rules[usize::from(self.rule)]
     }
 
+    #[inline]
     pub(super) fn entry<'t>(&self, routes: &'t [Arc<Route>]) -> &'t RouteMatch {
         &self.rule(routes).matches[usize::from(self.entry)]
     }

@@ -3,11 +3,9 @@
 //! In: bytes that clients choose. Out: 64 bits that they cannot foresee without the seed, for every
 //! segment boundary of a path in a single pass. Not here: tables (`span_index`).
 
-use smallvec::SmallVec;
-
 /// The deepest prefix that has an index entry of its own; deeper ones are listed under their first
 /// [`MAX_DEPTH`] segments and compared there.
-pub(super) const MAX_DEPTH: usize = 31;
+pub(super) const MAX_DEPTH: usize = 15;
 
 /// Hashes text of any length, eight bytes a step.
 ///
@@ -20,21 +18,33 @@ pub(super) struct Hasher {
     end: u64,
 }
 
-/// The end of a prefix within a path.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Boundary {
-    /// The hash of the path up to here.
-    pub(super) hash: u64,
+/// The hashes of a path up to each boundary that matters, the shortest first.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Boundaries {
+    hashes: [u64; MAX_DEPTH + 1],
+    count: usize,
 }
 
-/// The boundaries that matter, the shortest first. Never more than one for each depth.
-pub(super) type Boundaries = SmallVec<[Boundary; MAX_DEPTH + 1]>;
+impl Boundaries {
+    pub(super) fn hashes(&self) -> &[u64] {
+        &self.hashes[..self.count]
+    }
+
+    // INVARIANT: one for each depth at most, so there always is room.
+    #[inline]
+    fn push(&mut self, hash: u64) {
+        if let Some(place) = self.hashes.get_mut(self.count) {
+            *place = hash;
+            self.count += 1;
+        }
+    }
+}
 
 /// What the paths of one host look like, so that no request is read further than any route is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reach {
     /// Bit `n`: some prefix has `n` segments.
-    pub(super) depths: u32,
+    pub(super) depths: u16,
     /// Bytes of the longest prefix.
     pub(super) prefix_length: usize,
     /// Bytes of the longest exact path plus one; 0 if there is none.
@@ -48,6 +58,7 @@ impl Hasher {
     }
 
     /// The hash of `bytes`.
+    #[inline]
     pub(super) fn text(self, bytes: &[u8]) -> u64 {
         let (words, tail) = bytes.as_chunks::<8>();
         let state = words
@@ -57,6 +68,7 @@ impl Hasher {
     }
 
     /// The hash of a host in any letter case; names of different `salt` do not collide.
+    #[inline]
     pub(super) fn host(self, host: &[u8], salt: u64) -> u64 {
         let (words, tail) = host.as_chunks::<8>();
         let state = words.iter().fold(self.start ^ salt, |state, word| {
@@ -87,9 +99,15 @@ impl Hasher {
         let limit = if is_short { path.len() } else { path.len().min(reach.prefix_length + 1) };
         let read = &path[..limit];
         let (words, tail) = read.as_chunks::<8>();
-        let mut pass = Pass { hasher: self, state: self.start, depth: 0, offset: 0, reach };
+        let mut pass = Pass { hasher: self, state: self.start, offset: 0, depths: reach.depths };
         for word in words {
-            pass.word(u64::from_le_bytes(*word), found);
+            let word = u64::from_le_bytes(*word);
+            pass.slashes(word, found);
+            pass.state = fold(pass.state ^ word, self.step);
+            pass.offset += 8;
+            if pass.depths == 0 && !is_short {
+                return None;
+            }
         }
         let last = tail_word(read, tail);
         pass.slashes(last, found);
@@ -97,12 +115,13 @@ impl Hasher {
             return None;
         }
         let hash = self.finish(pass.state, last, limit);
-        if pass.is_used() && limit <= reach.prefix_length {
-            found.push(Boundary { hash });
+        if pass.depths & 1 == 1 && limit <= reach.prefix_length {
+            found.push(hash);
         }
         is_short.then_some(hash)
     }
 
+    #[inline]
     fn finish(self, state: u64, tail: u64, length: usize) -> u64 {
         fold(state ^ tail, self.end ^ length as u64)
     }
@@ -111,46 +130,39 @@ impl Hasher {
 struct Pass {
     hasher: Hasher,
     state: u64,
-    depth: u32,
     offset: usize,
-    reach: Reach,
+    /// The lowest bit tells of the current depth, the others of those to come.
+    depths: u16,
 }
 
 impl Pass {
-    fn word(&mut self, word: u64, found: &mut Boundaries) {
-        self.slashes(word, found);
-        self.state = fold(self.state ^ word, self.hasher.step);
-        self.offset += 8;
-    }
-
+    #[inline]
     fn slashes(&mut self, word: u64, found: &mut Boundaries) {
         let mut slashes = zero_bytes(word ^ (LOW * u64::from(b'/')));
         while slashes != 0 {
-            let bits = slashes.trailing_zeros() & !7;
-            if self.is_used() {
+            if self.depths & 1 == 1 {
+                let bits = slashes.trailing_zeros() & !7;
                 let tail = word & ((1 << bits) - 1);
                 let length = self.offset + bits as usize / 8;
-                found.push(Boundary { hash: self.hasher.finish(self.state, tail, length) });
+                found.push(self.hasher.finish(self.state, tail, length));
             }
-            self.depth += 1;
+            self.depths >>= 1;
             slashes &= slashes - 1;
         }
-    }
-
-    fn is_used(&self) -> bool {
-        self.reach.depths.checked_shr(self.depth).is_some_and(|depths| depths & 1 == 1)
     }
 }
 
 const LOW: u64 = 0x0101_0101_0101_0101;
 
 /// The top bit of each byte of `word` that is zero.
+#[inline]
 fn zero_bytes(word: u64) -> u64 {
     const REST: u64 = LOW * 0x7f;
     !(((word & REST) + REST) | word | REST)
 }
 
 /// The ASCII letters of eight bytes in lower case.
+#[inline]
 fn lower_case(word: u64) -> u64 {
     let seven = word & (LOW * 0x7f);
     let from_a = seven + LOW * (0x80 - b'A' as u64);
@@ -160,6 +172,7 @@ fn lower_case(word: u64) -> u64 {
 }
 
 /// The bytes of `tail`, the end of `bytes` after its last full word.
+#[inline]
 fn tail_word(bytes: &[u8], tail: &[u8]) -> u64 {
     match bytes.last_chunk::<8>() {
         Some(_) if tail.is_empty() => 0,
@@ -169,6 +182,7 @@ fn tail_word(bytes: &[u8], tail: &[u8]) -> u64 {
 }
 
 /// Both halves of the product, so that every bit of `a` has a say in every bit of the result.
+#[inline]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
@@ -196,17 +210,17 @@ mod tests {
 
     use super::{Boundaries, Hasher, Reach, indexed_prefix, lower_case};
 
-    const ALL: Reach = Reach { depths: u32::MAX, prefix_length: 999, exact_length: 999 };
+    const ALL: Reach = Reach { depths: u16::MAX, prefix_length: 999, exact_length: 999 };
 
     proptest! {
         #[test]
         fn a_walk_finds_the_hash_of_each_prefix(path in "[/a]{0,40}", seed: u64) {
             let hasher = Hasher::new(seed);
-            let mut found = Boundaries::new();
+            let mut found = Boundaries::default();
             let whole = hasher.walk(path.as_bytes(), ALL, &mut found);
-            let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]).take(32);
+            let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]).take(16);
             let expect: Vec<u64> = ends.map(|end| hasher.text(&path.as_bytes()[..end])).collect();
-            prop_assert_eq!(found.iter().map(|b| b.hash).collect::<Vec<_>>(), expect);
+            prop_assert_eq!(found.hashes(), expect);
             prop_assert_eq!(whole, Some(hasher.text(path.as_bytes())));
         }
 
@@ -235,17 +249,16 @@ mod tests {
     fn a_walk_stops_where_no_route_reaches() {
         let reach = Reach { depths: 0b101, prefix_length: 8, exact_length: 0 };
         let hasher = Hasher::new(1);
-        let mut found = Boundaries::new();
+        let mut found = Boundaries::default();
         let path = format!("/abc/def{}", "/x".repeat(4000));
         assert_eq!(hasher.walk(path.as_bytes(), reach, &mut found), None);
-        let hashes: Vec<u64> = found.iter().map(|boundary| boundary.hash).collect();
-        assert_eq!(hashes, [hasher.text(b""), hasher.text(b"/abc/def")]);
+        assert_eq!(found.hashes(), [hasher.text(b""), hasher.text(b"/abc/def")]);
     }
 
     #[test]
     fn deep_prefixes_are_listed_under_their_first_segments() {
         let deep = "/a".repeat(40);
-        assert_eq!(indexed_prefix(&deep), (&*"/a".repeat(31), 31));
+        assert_eq!(indexed_prefix(&deep), (&*"/a".repeat(15), 15));
         assert_eq!(indexed_prefix("/a/b"), ("/a/b", 2));
         assert_eq!(indexed_prefix(""), ("", 0));
     }

@@ -63,25 +63,29 @@ const MAX_SELECTORS: usize = 4;
 
 impl HostTable {
     /// The best match of the request.
-    pub(super) fn find(&self, hasher: Hasher, request: &Request<'_>) -> Option<Candidate> {
+    pub(super) fn find<'a>(
+        &'a self,
+        hasher: Hasher,
+        request: &Request<'a>,
+    ) -> Option<&'a Candidate> {
         let path = request.head.path.as_bytes();
-        let mut boundaries = Boundaries::new();
+        let mut boundaries = Boundaries::default();
         let whole = hasher.walk(path, self.reach, &mut boundaries);
         let search = Search { table: self, hasher, request };
         if let Some(rare) = &self.rare {
             let exact = whole.map_or(Span::EMPTY, |hash| rare.exact.find(hash));
             let exact = search.best(exact, u32::MAX, Search::path_holds);
             if exact.is_some() {
-                return exact.copied();
+                return exact;
             }
             let regex = search.best_regex(rare, &boundaries);
             if regex.is_some() {
-                return regex.copied();
+                return regex;
             }
         }
-        boundaries.iter().rev().find_map(|boundary| {
-            let span = self.prefixes.find(boundary.hash);
-            search.best(span, u32::MAX, Search::path_holds).copied()
+        boundaries.hashes().iter().rev().find_map(|hash| {
+            let span = self.prefixes.find(*hash);
+            search.best(span, u32::MAX, Search::path_holds)
         })
     }
 
@@ -131,13 +135,13 @@ impl Bucket {
 
 /// One request at one table.
 #[derive(Clone, Copy)]
-struct Search<'a> {
+struct Search<'s, 'a> {
     table: &'a HostTable,
     hasher: Hasher,
-    request: &'a Request<'a>,
+    request: &'s Request<'a>,
 }
 
-impl<'a> Search<'a> {
+impl<'a> Search<'_, 'a> {
     /// The first candidate of `span` with a rank below `below` that fits.
     fn best(
         &self,
@@ -165,7 +169,7 @@ impl<'a> Search<'a> {
         path_holds: impl Fn(&Self, &Candidate) -> bool + Copy,
     ) -> Option<&'a Candidate> {
         let selector = self.table.rare.as_ref()?.selectors.get(span.start as usize)?;
-        let named = selector.find(self.hasher, self.request.head);
+        let named = selector.find(self.hasher, self.request);
         let named = self.best(named, below, path_holds);
         let below = named.map_or(below, |candidate| candidate.rank);
         self.best(selector.rest, below, path_holds).or(named)
@@ -179,7 +183,7 @@ impl<'a> Search<'a> {
         // A path such as `*` has no boundary at its start, which some expressions begin at.
         let is_odd = !self.request.head.path.starts_with('/');
         let start = is_odd.then(|| self.hasher.text(b""));
-        for hash in boundaries.iter().map(|boundary| boundary.hash).chain(start) {
+        for hash in boundaries.hashes().iter().copied().chain(start) {
             for bucket in rare.regexes.find(hash).of(&rare.buckets) {
                 bucket.set.matching(self.request.head.path.as_bytes(), |place| {
                     let below = best.map_or(u32::MAX, |candidate| candidate.rank);

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::HeaderName;
 
 use super::{
+    candidate::Request,
     hasher::Hasher,
     span_index::{Span, SpanIndex},
 };
-use crate::matcher::{Pattern, RequestHead, RouteMatch, first_value, header_bytes, method_segment};
+use crate::matcher::{HeaderLine, Pattern, RouteMatch, first_value, header_bytes, method_segment};
 
 /// Up to so many matches of one path are simply tried one after the other.
 pub(super) const FEW: usize = 8;
@@ -56,9 +57,10 @@ impl Selector {
         Self { key, values: SpanIndex::new(values), rest }
     }
 
-    /// The matches that ask for the value of this request.
-    pub(super) fn find(&self, hasher: Hasher, head: &RequestHead<'_>) -> Span {
-        self.key.hash_of(hasher, head).map_or(Span::EMPTY, |hash| self.values.find(hash))
+    /// The matches that ask for the value of this request. A field that is looked up for it is
+    /// noted in the request.
+    pub(super) fn find<'a>(&'a self, hasher: Hasher, request: &Request<'a>) -> Span {
+        self.key.hash_of(hasher, request).map_or(Span::EMPTY, |hash| self.values.find(hash))
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -92,13 +94,18 @@ impl ValueKey {
             .map(|(_, value)| hasher.text(value.as_bytes()))
     }
 
-    fn hash_of(&self, hasher: Hasher, head: &RequestHead<'_>) -> Option<u64> {
+    fn hash_of<'a>(&'a self, hasher: Hasher, request: &Request<'a>) -> Option<u64> {
+        let head = request.head;
         match self {
             Self::Header(OrdHeaderName(name)) => {
                 let mut lines = head.headers.get_all(name).iter();
                 let first = lines.next()?;
                 Some(match lines.next() {
-                    None => hasher.text(first.as_bytes()),
+                    None => {
+                        let value = first.as_bytes();
+                        request.note(HeaderLine { name, value });
+                        hasher.text(value)
+                    }
                     // A client that repeats the field must not get around the index.
                     Some(_) => hasher.bytes(header_bytes(head.headers, name)),
                 })

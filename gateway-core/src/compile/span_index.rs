@@ -15,6 +15,7 @@ pub(super) struct Span {
 impl Span {
     pub(super) const EMPTY: Self = Self { start: 0, length: 0 };
 
+    #[inline]
     pub(super) fn of<T>(self, list: &[T]) -> &[T] {
         // INVARIANT: spans are made for the one list that they are used with.
         &list[self.start as usize..][..self.length as usize]
@@ -53,6 +54,7 @@ impl SpanIndex {
     }
 
     /// The span of `hash`, or the empty one.
+    #[inline]
     pub(super) fn find(&self, hash: u64) -> Span {
         let mask = self.slots.len().wrapping_sub(1);
         let mut at = hash as usize & mask;

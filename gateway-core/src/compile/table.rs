@@ -195,10 +195,12 @@ impl RouteTable {
         let table = self.listener_of(ingress, host)?;
         let found = table.hosts.find(self.0.hasher, host, |hosts| {
             let request = Request::new(head, hosts.needs_grpc());
-            let candidate = hosts.find(self.0.hasher, &request)?;
-            Some(found(&table.listener, hosts, candidate))
+            hosts.find(self.0.hasher, &request).map(|candidate| (hosts, candidate))
         });
-        found.ok_or_else(|| Miss::NoRoute { grpc: is_grpc_content_type(head.headers) })
+        match found {
+            Some((hosts, candidate)) => Ok(self::found(&table.listener, hosts, candidate)),
+            None => Err(Miss::NoRoute { grpc: is_grpc_content_type(head.headers) }),
+        }
     }
 
     /// The rule that serves a connection below HTTP: TLS listeners by server name, TCP and UDP
@@ -360,7 +362,11 @@ pub(super) fn hosts_of(route: &Route) -> BTreeSet<(ListenerId, &HostPattern)> {
         .collect()
 }
 
-fn found<'t>(listener: &'t Arc<Listener>, hosts: &'t HostTable, candidate: Candidate) -> Found<'t> {
+fn found<'t>(
+    listener: &'t Arc<Listener>,
+    hosts: &'t HostTable,
+    candidate: &Candidate,
+) -> Found<'t> {
     let matched_prefix = match &candidate.entry(&hosts.routes).path {
         PathPattern::Prefix(prefix) => Some(prefix.len()),
         PathPattern::Exact(_) | PathPattern::Regex(_) => None,

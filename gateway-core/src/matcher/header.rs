@@ -38,6 +38,13 @@ impl HeaderPredicate {
     }
 }
 
+/// A field that a request has exactly once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeaderLine<'a> {
+    pub(crate) name: &'a HeaderName,
+    pub(crate) value: &'a [u8],
+}
+
 /// The lines of the field `name`, joined by `,`.
 pub(crate) fn header_bytes<'h>(
     headers: &'h HeaderMap,

@@ -16,7 +16,7 @@ mod query_param;
 pub use grpc_method::{is_grpc_content_type, method_segment};
 pub use head::{RequestHead, Scheme};
 pub use header::HeaderPredicate;
-pub(crate) use header::header_bytes;
+pub(crate) use header::{HeaderLine, header_bytes};
 pub use host::HostPattern;
 pub use path::PathPattern;
 pub use pattern::{CompiledRegex, Pattern, PatternError, RegexLimits, ValuePattern};
@@ -61,13 +61,25 @@ impl RouteMatch {
     /// Whether everything but the path holds for `head`.
     #[must_use]
     pub fn predicates_hold(&self, head: &RequestHead<'_>) -> bool {
+        self.predicates_hold_with(head, None)
+    }
+
+    /// As [`RouteMatch::predicates_hold`], with a field that has been looked up before.
+    pub(crate) fn predicates_hold_with(
+        &self,
+        head: &RequestHead<'_>,
+        known: Option<HeaderLine<'_>>,
+    ) -> bool {
         self.method.as_ref().is_none_or(|method| method == head.method)
             && (!self.grpc || is_grpc_content_type(head.headers))
             && self.grpc_method.as_ref().is_none_or(|pattern| {
                 method_segment(head.path)
                     .is_some_and(|segment| pattern.is_match(segment.as_bytes()))
             })
-            && self.headers.iter().all(|predicate| predicate.is_match(head.headers))
+            && self.headers.iter().all(|predicate| match known {
+                Some(line) if *line.name == predicate.name => predicate.value.is_match(line.value),
+                _ => predicate.is_match(head.headers),
+            })
             && self.query_params.iter().all(|predicate| predicate.is_match(head.query))
     }
 
