@@ -16,6 +16,7 @@ pub mod render;
 pub mod run;
 pub mod source;
 mod telemetry;
+pub mod stream;
 pub mod upstream;
 mod worker;
 

@@ -1,0 +1,2 @@
+//! The data plane below HTTP.
+pub mod relay;
