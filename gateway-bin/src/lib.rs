@@ -15,8 +15,8 @@ mod proxy;
 pub mod render;
 pub mod run;
 pub mod source;
-mod telemetry;
 pub mod stream;
+mod telemetry;
 pub mod upstream;
 mod worker;
 

@@ -27,8 +27,8 @@ use direction::{Direction, Trouble};
 /// backend's last words before the connection is closed under it.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// One end of a relay.
-pub trait End: AsyncRead + AsyncWrite + Unpin {
+/// One side of a relay.
+pub trait Side: AsyncRead + AsyncWrite + Unpin {
     /// The socket at the bottom.
     fn socket(&self) -> &TcpStream;
 
@@ -37,7 +37,7 @@ pub trait End: AsyncRead + AsyncWrite + Unpin {
     fn is_raw(&self) -> bool;
 }
 
-impl End for TcpStream {
+impl Side for TcpStream {
     fn socket(&self) -> &TcpStream {
         self
     }
@@ -84,6 +84,9 @@ pub enum Outcome {
 }
 
 /// A relay at work. Dropping it before it is ready leaves both connections as they are.
+///
+/// A connection that broke, or was idle for too long, is passed on as such: when the other one is
+/// closed it is reset, so that nobody takes a part for the whole.
 #[derive(Debug)]
 pub struct Relay<'a, C, B> {
     client: &'a mut C,
@@ -97,7 +100,7 @@ pub struct Relay<'a, C, B> {
     timer: Pin<Box<Sleep>>,
 }
 
-impl<'a, C: End, B: End> Relay<'a, C, B> {
+impl<'a, C: Side, B: Side> Relay<'a, C, B> {
     /// A relay that sends `first` to the backend, then what comes. It ends when no byte moved for
     /// the time `idle`.
     #[must_use]
@@ -127,12 +130,19 @@ impl<'a, C: End, B: End> Relay<'a, C, B> {
         self.up.held() + self.down.held()
     }
 
+    /// Makes both connections reset when they are closed.
+    pub fn cut(&self) {
+        // A socket that refuses this is closed already.
+        let _ = self.client.socket().set_zero_linger();
+        let _ = self.backend.socket().set_zero_linger();
+    }
+
     fn poll_directions(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let up = self.up.poll(cx, self.client, self.backend);
         let down = self.down.poll(cx, self.backend, self.client);
         match (up, down) {
-            (Poll::Ready(Err(Trouble::Read)), _) => Poll::Ready(Outcome::ClientBroke),
-            (_, Poll::Ready(Err(Trouble::Read))) => Poll::Ready(Outcome::BackendBroke),
+            (Poll::Ready(Err(Trouble::Read)), _) => self.broke(Outcome::ClientBroke),
+            (_, Poll::Ready(Err(Trouble::Read))) => self.broke(Outcome::BackendBroke),
             (Poll::Ready(up), Poll::Ready(down)) => Poll::Ready(match (up, down) {
                 (Err(_), _) => Outcome::BackendBroke,
                 (_, Err(_)) => Outcome::ClientBroke,
@@ -140,6 +150,11 @@ impl<'a, C: End, B: End> Relay<'a, C, B> {
             }),
             _ => Poll::Pending,
         }
+    }
+
+    fn broke(&self, outcome: Outcome) -> Poll<Outcome> {
+        self.cut();
+        Poll::Ready(outcome)
     }
 
     /// Ready when the relay has to end because nothing moves.
@@ -163,7 +178,7 @@ impl<'a, C: End, B: End> Relay<'a, C, B> {
             }
             let end = self.active + self.idle;
             if end <= Instant::now() {
-                return Poll::Ready(Outcome::Idle);
+                return self.broke(Outcome::Idle);
             }
             self.timer.as_mut().reset(end);
         }
@@ -171,7 +186,7 @@ impl<'a, C: End, B: End> Relay<'a, C, B> {
     }
 }
 
-impl<C: End, B: End> Future for Relay<'_, C, B> {
+impl<C: Side, B: Side> Future for Relay<'_, C, B> {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {

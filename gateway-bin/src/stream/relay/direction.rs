@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::ReadBuf;
 
-use super::End;
+use super::Side;
 #[cfg(target_os = "linux")]
 use super::splice::Splice;
 
@@ -100,8 +100,8 @@ impl Direction {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut impl End,
-        to: &mut impl End,
+        from: &mut impl Side,
+        to: &mut impl Side,
     ) -> Poll<Result<(), Trouble>> {
         loop {
             match self.state {
@@ -137,8 +137,8 @@ impl Direction {
     fn poll_copy(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut impl End,
-        to: &mut impl End,
+        from: &mut impl Side,
+        to: &mut impl Side,
     ) -> Poll<Result<(), Trouble>> {
         for _ in 0..ROUNDS {
             ready!(self.poll_write_held(cx, to))?;
@@ -158,8 +158,8 @@ impl Direction {
     fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut impl End,
-        to: &mut impl End,
+        from: &mut impl Side,
+        to: &mut impl Side,
     ) -> Poll<Result<usize, Trouble>> {
         #[cfg(target_os = "linux")]
         if let Some(splice) = self.splice.as_mut().filter(|splice| splice.is_due()) {
@@ -179,8 +179,8 @@ impl Direction {
     fn poll_through_memory(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut impl End,
-        to: &mut impl End,
+        from: &mut impl Side,
+        to: &mut impl Side,
     ) -> Poll<Result<usize, Trouble>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
@@ -213,7 +213,7 @@ impl Direction {
     fn poll_write_held(
         &mut self,
         cx: &mut Context<'_>,
-        to: &mut impl End,
+        to: &mut impl Side,
     ) -> Poll<Result<(), Trouble>> {
         while self.written < self.held.len() {
             match ready!(Pin::new(&mut *to).poll_write(cx, &self.held[self.written..])) {
@@ -233,7 +233,7 @@ impl Direction {
     fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
-        to: &mut impl End,
+        to: &mut impl Side,
     ) -> Poll<Result<(), Trouble>> {
         if self.unflushed {
             let flushed = ready!(Pin::new(to).poll_flush(cx));
@@ -244,7 +244,7 @@ impl Direction {
     }
 
     /// Ready when the sender has ended.
-    fn poll_discard(&mut self, cx: &mut Context<'_>, from: &mut impl End) -> Poll<()> {
+    fn poll_discard(&mut self, cx: &mut Context<'_>, from: &mut impl Side) -> Poll<()> {
         for _ in 0..ROUNDS {
             let read = SCRATCH.with_borrow_mut(|scratch| {
                 let mut buffer = ReadBuf::new(scratch);
