@@ -15,6 +15,7 @@ mod proxy;
 pub mod render;
 pub mod run;
 pub mod source;
+pub mod stream;
 mod telemetry;
 pub mod upstream;
 mod worker;

@@ -19,7 +19,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     UpstreamError, UpstreamLimits,
@@ -29,9 +29,6 @@ use super::{
 
 /// How TLS with a backend goes: the configuration and the name that is sent and verified.
 pub(super) type ClientTls = (Arc<rustls::ClientConfig>, ServerName<'static>);
-
-trait Socket: AsyncRead + AsyncWrite + Send {}
-impl<S: AsyncRead + AsyncWrite + Send> Socket for S {}
 
 /// Opens an HTTP/1.1 connection.
 pub(super) async fn http1(
@@ -58,12 +55,17 @@ pub(super) async fn http2(
     }
 }
 
-enum Opened {
+/// A connection to an endpoint before anything is said over it.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// In plain text.
     Plain(TcpStream),
-    Tls(Pin<Box<dyn Socket>>),
+    /// After the handshake.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
-async fn open(
+/// Connects to an endpoint within `limit`.
+pub(super) async fn open(
     address: SocketAddr,
     tls: Option<ClientTls>,
     limit: Duration,
@@ -75,7 +77,7 @@ async fn open(
         let Some((config, name)) = tls else { return Ok(Opened::Plain(socket)) };
         let secured = TlsConnector::from(config).connect(name, socket).await;
         let secured = secured.map_err(|error| UpstreamError::Tls(error.to_string().into()))?;
-        Ok(Opened::Tls(Box::pin(secured) as Pin<Box<dyn Socket>>))
+        Ok(Opened::Tls(Box::new(secured)))
     });
     opened.await.unwrap_or(Err(UpstreamError::ConnectTimeout(address)))
 }

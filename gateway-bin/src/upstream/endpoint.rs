@@ -67,11 +67,11 @@ struct Multiplexed {
 
 /// Counts an open connection of a backend while it lives.
 #[derive(Debug)]
-pub(super) struct Open(Arc<AtomicUsize>);
+pub(crate) struct Open(Arc<AtomicUsize>);
 
 impl Open {
     /// Counts one more, unless there are `most` already.
-    pub(super) fn try_new(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+    pub(crate) fn try_new(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
         let counted = count.fetch_update(Relaxed, Relaxed, |n| (n < most).then_some(n + 1));
         counted.is_ok().then(|| Self(Arc::clone(count)))
     }

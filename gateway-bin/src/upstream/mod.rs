@@ -11,6 +11,7 @@ mod endpoint;
 mod error;
 mod external;
 mod pool;
+mod stream;
 pub(crate) mod tls;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -26,9 +27,13 @@ use tokio::time::Instant;
 pub use body::{AnswerBody, UpstreamBody};
 pub use error::UpstreamError;
 pub use pool::SharedEndpoints;
+pub(crate) use {
+    connect::Opened,
+    endpoint::{Open, lock},
+    stream::{BackendTlsUse, Leased},
+};
 
-pub(crate) use endpoint::lock;
-use endpoint::{Connection, EndpointState, Lease, Open, Taken};
+use endpoint::{Connection, EndpointState, Lease, Taken};
 use pool::{Pool, Reachable};
 
 /// Limits of connections to backends.

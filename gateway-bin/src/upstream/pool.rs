@@ -17,7 +17,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use gateway_core::{
-    backend::{Backend, BackendKey, BackendProtocol},
+    backend::{Backend, BackendKey},
     endpoints::Endpoints,
 };
 use gateway_tower::SessionHint;
@@ -210,8 +210,8 @@ impl Pool {
             let endpoints = self.shared.endpoints.load();
             cluster.set_endpoints(endpoints.get(&backend.key).iter().copied());
         }
-        let http2 = backend.protocol == BackendProtocol::Http2;
-        let tls = backend.tls.as_deref().map(|policy| client_tls(policy, http2, &self.provider));
+        let tls = backend.tls.as_deref();
+        let tls = tls.map(|policy| client_tls(policy, backend.protocol, &self.provider));
         Reachable { cluster, tls, external, used: Mutex::new(Instant::now()) }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use gateway_core::backend::{BackendTls, BackendTrust, KeyPair, SubjectAltName};
+use gateway_core::backend::{BackendProtocol, BackendTls, BackendTrust, KeyPair, SubjectAltName};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
@@ -25,7 +25,7 @@ use super::connect::ClientTls;
 /// If the policy names no usable authority, name or client certificate; the text says which.
 pub(super) fn client_tls(
     policy: &BackendTls,
-    http2: bool,
+    protocol: BackendProtocol,
     provider: &Arc<CryptoProvider>,
 ) -> Result<ClientTls, Box<str>> {
     let name = ServerName::try_from(policy.hostname.to_string())
@@ -49,7 +49,12 @@ pub(super) fn client_tls(
         }
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+    config.alpn_protocols = match protocol {
+        BackendProtocol::Http1 => vec![b"http/1.1".to_vec()],
+        BackendProtocol::Http2 => vec![b"h2".to_vec()],
+        // Whatever the bytes are, the client has chosen it.
+        BackendProtocol::Tcp | BackendProtocol::Udp => Vec::new(),
+    };
     Ok((Arc::new(config), name))
 }
 

@@ -1,0 +1,201 @@
+//! One client's session: a socket to the endpoint, and a task that brings answers back.
+
+use std::{
+    cell::RefCell,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use gateway_core::backend::Backend;
+use tokio::{
+    net::UdpSocket,
+    task::{AbortHandle, yield_now},
+    time::Instant,
+};
+
+use super::{LONGEST, ROUNDS};
+use crate::{
+    stream::Traffic,
+    upstream::{Leased, Open},
+};
+
+thread_local! {
+    /// Answers pass through here, so that a session holds no memory for them.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; LONGEST].into());
+}
+
+/// What a session is opened with.
+pub(super) struct Opening<'s> {
+    pub(super) client: SocketAddr,
+    /// The socket that the client sends to.
+    pub(super) listener: &'s Arc<UdpSocket>,
+    pub(super) backend: Arc<Backend>,
+    pub(super) leased: Leased,
+    pub(super) counted: Open,
+    pub(super) traffic: &'s Arc<Traffic>,
+}
+
+/// A session. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) backend: Arc<Backend>,
+    pub(super) begun: Instant,
+    sent: Instant,
+    shared: Arc<Shared>,
+    answers: AbortHandle,
+    _counted: Open,
+}
+
+/// What the session and its task know together.
+#[derive(Debug)]
+struct Shared {
+    client: SocketAddr,
+    listener: Arc<UdpSocket>,
+    endpoint: UdpSocket,
+    leased: Leased,
+    traffic: Arc<Traffic>,
+    begun: Instant,
+    answered: AtomicBool,
+    /// Milliseconds from `begun` to the last answer.
+    last_answer: AtomicU64,
+}
+
+impl Session {
+    /// Opens a session to the endpoint.
+    ///
+    /// # Errors
+    /// If the system has no socket for it.
+    pub(super) fn open(opening: Opening<'_>) -> io::Result<Self> {
+        let begun = Instant::now();
+        let shared = Arc::new(Shared {
+            client: opening.client,
+            listener: Arc::clone(opening.listener),
+            endpoint: connected(opening.leased.address())?,
+            leased: opening.leased,
+            traffic: Arc::clone(opening.traffic),
+            begun,
+            answered: AtomicBool::new(false),
+            last_answer: AtomicU64::new(0),
+        });
+        let answers = tokio::spawn(answer(Arc::clone(&shared))).abort_handle();
+        let (backend, _counted) = (opening.backend, opening.counted);
+        Ok(Self { backend, begun, sent: begun, shared, answers, _counted })
+    }
+
+    /// Sends a datagram. False: the endpoint is gone, and the session with it.
+    pub(super) fn send(&mut self, datagram: &[u8]) -> bool {
+        if self.answers.is_finished() {
+            return false;
+        }
+        self.sent = Instant::now();
+        match self.shared.endpoint.try_send(datagram) {
+            Ok(_) => self.shared.traffic.datagram_to_backend(datagram.len()),
+            // What an earlier datagram ran into.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                self.shared.leased.failed();
+                return false;
+            }
+            // The socket is full, or the datagram too long for the way: it is lost, as on any way.
+            Err(_) => self.shared.traffic.datagram_dropped(),
+        }
+        true
+    }
+
+    /// Whether the endpoint has ever answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.shared.answered.load(Relaxed)
+    }
+
+    /// Whether the session can go on: its endpoint is there, and it was not idle for so long.
+    pub(super) fn is_alive(&self, now: Instant, idle: Duration) -> bool {
+        let answered = Duration::from_millis(self.shared.last_answer.load(Relaxed));
+        let last = self.sent.max(self.begun + answered);
+        !self.answers.is_finished()
+            && self.shared.leased.is_current()
+            && now.saturating_duration_since(last) < idle
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.answers.abort();
+    }
+}
+
+fn connected(endpoint: SocketAddr) -> io::Result<UdpSocket> {
+    let any: SocketAddr = match endpoint {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = std::net::UdpSocket::bind(any)?;
+    // Datagrams from anywhere else never arrive.
+    socket.connect(endpoint)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
+/// Brings answers to the client until the endpoint is gone.
+async fn answer(session: Arc<Shared>) {
+    loop {
+        let mut rounds = 0..ROUNDS;
+        let waiting = rounds.find_map(|_| SCRATCH.with_borrow_mut(|scratch| session.pass(scratch)));
+        match waiting {
+            None => yield_now().await,
+            Some(Waiting::ForAnswer) => {
+                // An error is seen by the next try.
+                let _ = session.endpoint.readable().await;
+            }
+            Some(Waiting::ForRoom(datagram)) => {
+                let sent = session.listener.send_to(&datagram, session.client).await;
+                session.sent(sent);
+            }
+            Some(Waiting::ForNothing) => return session.leased.failed(),
+        }
+    }
+}
+
+enum Waiting {
+    ForAnswer,
+    /// The listener's socket is full.
+    ForRoom(Vec<u8>),
+    /// The endpoint is gone.
+    ForNothing,
+}
+
+impl Shared {
+    /// Passes one answer on; tells what there is to wait for, if anything.
+    fn pass(&self, scratch: &mut [u8]) -> Option<Waiting> {
+        let length = match self.endpoint.try_recv(scratch) {
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Some(Waiting::ForAnswer);
+            }
+            Err(_) => return Some(Waiting::ForNothing),
+        };
+        if !self.answered.swap(true, Relaxed) {
+            self.leased.succeeded();
+        }
+        let since = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_answer.store(since, Relaxed);
+        let datagram = &scratch[..length];
+        match self.listener.try_send_to(datagram, self.client) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Some(Waiting::ForRoom(datagram.to_vec()));
+            }
+            sent => self.sent(sent),
+        }
+        None
+    }
+
+    fn sent(&self, sent: io::Result<usize>) {
+        // A client that cannot be reached is not heard of again; the session ends by idleness.
+        if let Ok(bytes) = sent {
+            self.traffic.datagram_to_client(bytes);
+        }
+    }
+}
