@@ -3,6 +3,8 @@
 //! A sender and a receiver on threads of their own, and between them a relay on one thread. Told are
 //! the throughput and the processor time of the relay's thread for each GiB.
 
+#![expect(clippy::print_stdout, reason = "the figures are its output")]
+
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},

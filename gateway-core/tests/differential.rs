@@ -1,6 +1,8 @@
 //! The engine finds what a plain scan over all matches finds.
 
 mod topology;
+#[path = "topology/whole.rs"]
+mod whole;
 
 use std::cmp::Ordering;
 
@@ -86,7 +88,7 @@ proptest! {
     #![proptest_config(topology::cases(CASES))]
     #[test]
     fn the_table_finds_what_a_scan_finds(
-        topology in topology::topology(),
+        topology in whole::topology(),
         requests in proptest::collection::vec(topology::request(), REQUESTS),
         seed: u64,
     ) {

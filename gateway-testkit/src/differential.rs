@@ -77,10 +77,11 @@ fn status_difference(reference: &Reference, library: &Library) -> Option<String>
     })
 }
 
+/// Names of listeners with their number of routes.
+type Listeners = Vec<(String, Option<u64>)>;
+
 /// Parents with their conditions, listeners with their number of routes.
-fn comparable(
-    object: &crate::corpus::ObjectOutcome,
-) -> (BTreeMap<String, Conditions>, Vec<(String, Option<u64>)>) {
+fn comparable(object: &crate::corpus::ObjectOutcome) -> (BTreeMap<String, Conditions>, Listeners) {
     let listeners = object.listeners.iter();
     let listeners = listeners.map(|(name, listener)| (name.clone(), listener.attached_routes));
     (object.parents.clone(), listeners.collect())

@@ -159,7 +159,7 @@ async fn answer(request: Request<Incoming>, backend: &Backend) -> io::Result<Res
         json(&Echo::new(&head, body_bytes, identity))?
     };
     *response.status_mut() = wish.status;
-    if identity.is_flaky && backend.requests.fetch_add(1, Relaxed) % 2 == 0 {
+    if identity.is_flaky && backend.requests.fetch_add(1, Relaxed).is_multiple_of(2) {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     if let Ok(name) = HeaderValue::try_from(&identity.service) {

@@ -137,9 +137,9 @@ impl<'b> Fields<'b> {
     }
 
     /// What follows a length of so many bytes.
-    fn vector(&mut self, length_bytes: usize) -> Option<Fields<'b>> {
+    fn vector(&mut self, length_bytes: usize) -> Option<Self> {
         let length = self.number(length_bytes)?;
-        self.take(length).map(Fields)
+        self.take(length).map(Self)
     }
 
     fn is_empty(&self) -> bool {

@@ -93,8 +93,9 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<ProxyHeader>, ProxyError> {
     let Some(end) = memchr::memchr(b'\n', line) else {
         return if line.len() == LONGEST_V1 { Err(ProxyError::TooLong) } else { Ok(None) };
     };
-    let malformed = |reason| ProxyError::Malformed(reason);
-    let text = line[..end].strip_suffix(b"\r").ok_or(malformed("its line ends without CR"))?;
+    let malformed = ProxyError::Malformed;
+    let text =
+        line[..end].strip_suffix(b"\r").ok_or_else(|| malformed("its line ends without CR"))?;
     let text = std::str::from_utf8(text).map_err(|_| malformed("it is no ASCII"))?;
     let length = end + 1;
     let mut words = text.split(' ').skip(1);
@@ -112,7 +113,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<ProxyHeader>, ProxyError> {
         "TCP6" => proxied::<Ipv6Addr>([source, destination], [source_port, destination_port]),
         _ => return Err(malformed("its protocol is unknown")),
     };
-    let proxied = proxied.ok_or(malformed("an address or port cannot be read"))?;
+    let proxied = proxied.ok_or_else(|| malformed("an address or port cannot be read"))?;
     Ok(Some(ProxyHeader { proxied: Some(proxied), length }))
 }
 

@@ -146,25 +146,26 @@ async fn answer(session: Arc<Shared>) {
         let waiting = rounds.find_map(|_| SCRATCH.with_borrow_mut(|scratch| session.pass(scratch)));
         match waiting {
             None => yield_now().await,
-            Some(Waiting::ForAnswer) => {
+            Some(Waiting::Answer) => {
                 // An error is seen by the next try.
                 let _ = session.endpoint.readable().await;
             }
-            Some(Waiting::ForRoom(datagram)) => {
+            Some(Waiting::Room(datagram)) => {
                 let sent = session.listener.send_to(&datagram, session.client).await;
-                session.sent(sent);
+                session.sent(&sent);
             }
-            Some(Waiting::ForNothing) => return session.leased.failed(),
+            Some(Waiting::Nothing) => return session.leased.failed(),
         }
     }
 }
 
+/// What a session waits for.
 enum Waiting {
-    ForAnswer,
+    Answer,
     /// The listener's socket is full.
-    ForRoom(Vec<u8>),
+    Room(Vec<u8>),
     /// The endpoint is gone.
-    ForNothing,
+    Nothing,
 }
 
 impl Shared {
@@ -173,9 +174,9 @@ impl Shared {
         let length = match self.endpoint.try_recv(scratch) {
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Some(Waiting::ForAnswer);
+                return Some(Waiting::Answer);
             }
-            Err(_) => return Some(Waiting::ForNothing),
+            Err(_) => return Some(Waiting::Nothing),
         };
         if !self.answered.swap(true, Relaxed) {
             self.leased.succeeded();
@@ -185,16 +186,16 @@ impl Shared {
         let datagram = &scratch[..length];
         match self.listener.try_send_to(datagram, self.client) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Some(Waiting::ForRoom(datagram.to_vec()));
+                return Some(Waiting::Room(datagram.to_vec()));
             }
-            sent => self.sent(sent),
+            sent => self.sent(&sent),
         }
         None
     }
 
-    fn sent(&self, sent: io::Result<usize>) {
+    fn sent(&self, sent: &io::Result<usize>) {
         // A client that cannot be reached is not heard of again; the session ends by idleness.
-        if let Ok(bytes) = sent {
+        if let Ok(bytes) = *sent {
             self.traffic.datagram_to_client(bytes);
         }
     }
