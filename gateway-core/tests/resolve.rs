@@ -398,4 +398,19 @@ fn each_mistake_names_object_and_field() {
         &["warning[GW0512]: header Host: the Host of a request is changed by URLRewrite only \
            (HTTPRoute shop/r spec.rules[0].filters[0])"],
     );
+    check_diagnostics(
+        &[
+            GATEWAY,
+            SERVICE,
+            &route(
+                "r",
+                "[{filters: [{type: ResponseHeaderModifier, responseHeaderModifier: \
+                 {remove: [Content-Length]}}], backendRefs: [{name: api, port: 80}]}]",
+            ),
+        ],
+        &[
+            "warning[GW0512]: header Content-Length: the field frames the message and is not changed \
+           by routes (HTTPRoute shop/r spec.rules[0].filters[0])",
+        ],
+    );
 }

@@ -167,6 +167,8 @@ fn header_modifier(
         let parsed = header_name(name)?;
         let problem = if request && parsed == header::HOST {
             "the Host of a request is changed by URLRewrite only"
+        } else if !HeaderModifier::may_change_in_response(&parsed) {
+            "the field frames the message and is not changed by routes"
         } else if seen.contains(&parsed) {
             "the name occurs before; the first entry counts"
         } else {

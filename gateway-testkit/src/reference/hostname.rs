@@ -30,7 +30,8 @@ pub(super) fn specificity(hostname: &str) -> (bool, bool, Reverse<usize>) {
 
 /// The host of a Host field: lower case, no port, no trailing dot; none if it is malformed.
 // SPEC: RFC 9112 section 3.2: a Host that is no `host[:port]` is answered with 400.
-pub(crate) fn of_authority(authority: &str) -> Option<String> {
+#[must_use]
+pub fn of_authority(authority: &str) -> Option<String> {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
             address.parse::<std::net::Ipv6Addr>().ok()?;

@@ -25,7 +25,7 @@ use self::{attach::Parent, listener::Listener, route::Route, world::World};
 use crate::corpus::{Conditions, Decision, Engine, ObjectStatus, Outcome, Request};
 
 pub use decide::Verdict;
-pub(crate) use hostname::of_authority as host_of_authority;
+pub use hostname::of_authority as host_of_authority;
 
 /// The name of the controller that the model plays.
 pub const CONTROLLER: &str = "gateway.example/controller";
