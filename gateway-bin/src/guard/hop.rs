@@ -35,6 +35,16 @@ pub(super) fn strip_request(head: &mut request::Parts, seen: &Seen) -> Admitted 
 
 /// Removes `Connection` and all that it names, save what is not for it to remove.
 pub(super) fn strip_connection(headers: &mut HeaderMap) {
+    // PERF: what most clients and servers write names no field.
+    let plain = |value: &HeaderValue| {
+        [&b"keep-alive"[..], b"close"]
+            .iter()
+            .any(|token| value.as_bytes().eq_ignore_ascii_case(token))
+    };
+    if headers.get_all(header::CONNECTION).iter().all(plain) {
+        headers.remove(header::CONNECTION);
+        return;
+    }
     let named: SmallVec<[HeaderName; 2]> = headers
         .get_all(header::CONNECTION)
         .iter()

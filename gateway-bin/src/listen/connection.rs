@@ -170,6 +170,9 @@ async fn sniff(
         }
         let length = first.len().min(PREFACE.len());
         if first[..length] != PREFACE[..length] {
+            if speaks_no_http(&first) {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
             return Ok((first.freeze(), false));
         }
         if length == PREFACE.len() {
@@ -177,6 +180,16 @@ async fn sniff(
         }
         limit = rest;
     }
+}
+
+/// Whether the first line names another protocol than HTTP in the place of the version. An answer
+/// would be no answer to its sender; a broken preface of HTTP/2 is to be closed (RFC 9113 section
+/// 3.4).
+fn speaks_no_http(first: &[u8]) -> bool {
+    let Some(end) = memchr::memchr(b'\r', first) else { return false };
+    let mut words = first[..end].split(|byte| *byte == b' ');
+    let version = words.nth(2);
+    version.is_some_and(|version| !version.is_empty() && !version.starts_with(b"HTTP/"))
 }
 
 /// A connection that can be asked to end after what it is at.

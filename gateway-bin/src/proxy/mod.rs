@@ -11,7 +11,7 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     panic::AssertUnwindSafe,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
 };
@@ -90,7 +90,12 @@ impl Proxy {
         let record = Box::new(begin_record(&head, &client));
         let exchange = Exchange::new(record, Arc::clone(&self.telemetry), active);
         let mut serving = Serving { proxy: &self, client: &client, exchange: Some(exchange) };
-        let answered = AssertUnwindSafe(serving.answer(head, body)).catch_unwind().await;
+        // PERF: futures are pinned where they are made; moved, they would be copied, and they are
+        // large.
+        let answered = {
+            let answering = pin!(serving.answer(head, body));
+            AssertUnwindSafe(answering).catch_unwind().await
+        };
         let answer = answered.unwrap_or_else(|_| serving.panicked());
         Ok(serving.finish(answer))
     }
@@ -165,8 +170,10 @@ impl Serving<'_> {
         }
         pass_interim(&mut request, &interim, gate.clone(), interim_wanted);
 
-        let dispatched = self.proxy.routes.dispatch(&self.client.ingress, request);
-        let dispatched = unless_flooded(dispatched, &interim).await;
+        let dispatched = {
+            let dispatching = pin!(self.proxy.routes.dispatch(&self.client.ingress, request));
+            unless_flooded(dispatching, &interim).await
+        };
         interim.discard();
         if let Some(gate) = gate {
             gate.hold();
@@ -325,8 +332,10 @@ fn pass_interim(
 }
 
 /// Runs a request until its answer, unless the backend sends interim answers without end.
-async fn unless_flooded<F: Future>(dispatched: F, interim: &Interim) -> Option<F::Output> {
-    let mut dispatched = pin!(dispatched);
+async fn unless_flooded<F: Future>(
+    mut dispatched: Pin<&mut F>,
+    interim: &Interim,
+) -> Option<F::Output> {
     poll_fn(|cx| {
         interim.waker.register(cx.waker());
         if interim.is_flood() {

@@ -6,6 +6,7 @@
 
 use std::{
     io::{self, Write},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -15,6 +16,8 @@ use std::{
     thread,
     time::{SystemTime, UNIX_EPOCH},
 };
+
+use gateway_tower::OwnedMatch;
 
 use super::record::Record;
 use crate::upstream::lock;
@@ -107,28 +110,37 @@ fn count_lines(lines: &[u8]) -> u64 {
 #[derive(Debug)]
 pub(crate) struct LogBuffer {
     sender: LogSender,
-    lines: Mutex<Vec<u8>>,
+    pending: Mutex<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    lines: Vec<u8>,
+    times: Times,
 }
 
 impl LogBuffer {
     pub(crate) fn new(sender: LogSender) -> Self {
-        Self { sender, lines: Mutex::new(Vec::with_capacity(CHUNK + 1024)) }
+        let lines = Vec::with_capacity(CHUNK + 1024);
+        Self { sender, pending: Mutex::new(Pending { lines, times: Times::default() }) }
     }
 
     /// Adds a line.
-    pub(crate) fn write(&self, record: &Record) {
-        let mut lines = lock(&self.lines);
-        write_line(&mut lines, record, now_millis());
+    /// `target` is what [`describe`] says of its match.
+    pub(crate) fn write(&self, record: &Record, target: &[u8]) {
+        let mut pending = lock(&self.pending);
+        let Pending { lines, times } = &mut *pending;
+        write_line(lines, record, target, now_millis(), times);
         if lines.len() >= CHUNK {
-            self.hand_over(&mut lines);
+            self.hand_over(lines);
         }
     }
 
     /// Hands over what there is. Call it about once a second.
     pub(crate) fn hand_over_all(&self) {
-        let mut lines = lock(&self.lines);
+        let lines = &mut lock(&self.pending).lines;
         if !lines.is_empty() {
-            self.hand_over(&mut lines);
+            self.hand_over(lines);
         }
     }
 
@@ -151,9 +163,9 @@ fn now_millis() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn write_line(out: &mut Vec<u8>, record: &Record, now: u64) {
+fn write_line(out: &mut Vec<u8>, record: &Record, target: &[u8], now: u64, times: &mut Times) {
     out.extend_from_slice(b"{\"time\":\"");
-    write_time(out, now);
+    times.write(out, now);
     out.extend_from_slice(b"\"");
     write_request(out, record);
     number(out, "status", u64::from(record.status.as_u16()));
@@ -166,9 +178,10 @@ fn write_line(out: &mut Vec<u8>, record: &Record, now: u64) {
     if !record.complete {
         out.extend_from_slice(b",\"complete\":false");
     }
-    write_match(out, record);
+    out.extend_from_slice(target);
     if let Some(endpoint) = record.endpoint {
-        display(out, "endpoint", &endpoint);
+        key(out, "endpoint");
+        write_address(out, endpoint);
     }
     if record.tries > 1 {
         number(out, "tries", u64::from(record.tries));
@@ -183,8 +196,9 @@ fn write_line(out: &mut Vec<u8>, record: &Record, now: u64) {
 }
 
 fn write_request(out: &mut Vec<u8>, record: &Record) {
-    text(out, "peer", record.peer.as_bytes());
-    text(out, "method", record.method.as_str().as_bytes());
+    plain(out, "peer", record.peer.as_bytes());
+    // A token has no character that JSON would want escaped.
+    plain(out, "method", record.method.as_str().as_bytes());
     if let Some(host) = &record.host {
         text(out, "host", host.as_bytes());
     }
@@ -196,12 +210,20 @@ fn write_request(out: &mut Vec<u8>, record: &Record) {
         http::Version::HTTP_10 => "HTTP/1.0",
         _ => "HTTP/1.1",
     };
-    text(out, "protocol", version.as_bytes());
-    text(out, "socket", record.bind.as_bytes());
+    plain(out, "protocol", version.as_bytes());
+    plain(out, "socket", record.bind.as_bytes());
 }
 
-fn write_match(out: &mut Vec<u8>, record: &Record) {
-    let Some(matched) = &record.matched else { return };
+/// The part of a line that is the same for all requests of a rule to a backend.
+///
+/// PERF: made once for each table and kept beside the series of the rule.
+pub(super) fn describe(matched: &OwnedMatch) -> Vec<u8> {
+    let mut out = Vec::with_capacity(192);
+    write_match(&mut out, matched);
+    out
+}
+
+fn write_match(out: &mut Vec<u8>, matched: &OwnedMatch) {
     text(out, "listener", matched.listener.name.as_bytes());
     let gateway = &matched.listener.gateway;
     pair(out, "gateway", &gateway.namespace, &gateway.name);
@@ -225,6 +247,14 @@ fn key(out: &mut Vec<u8>, name: &str) {
 fn number(out: &mut Vec<u8>, name: &str, value: u64) {
     key(out, name);
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Text that needs no escape.
+fn plain(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    key(out, name);
+    out.push(b'"');
+    out.extend_from_slice(value);
+    out.push(b'"');
 }
 
 fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
@@ -268,14 +298,53 @@ fn escape(out: &mut Vec<u8>, value: &[u8]) {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds.
-fn write_time(out: &mut Vec<u8>, millis: u64) {
-    let (seconds, millis) = (millis / 1000, millis % 1000);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
+/// Writes times as RFC 3339 in UTC with milliseconds. The text of the second is kept, since many
+/// lines share it.
+#[derive(Debug, Default)]
+struct Times {
+    second: Option<u64>,
+    text: Vec<u8>,
+}
+
+impl Times {
+    fn write(&mut self, out: &mut Vec<u8>, millis: u64) {
+        let (second, millis) = (millis / 1000, millis % 1000);
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.text.clear();
+            write_second(&mut self.text, second);
+        }
+        out.extend_from_slice(&self.text);
+        let digit = |number: u64| b'0' + (number % 10) as u8;
+        out.extend_from_slice(&[digit(millis / 100), digit(millis / 10), digit(millis), b'Z']);
+    }
+}
+
+fn write_second(out: &mut Vec<u8>, second: u64) {
+    let (days, second) = (second / 86_400, second % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let _ =
-        write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z");
+    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.");
+}
+
+fn write_address(out: &mut Vec<u8>, address: SocketAddr) {
+    out.push(b'"');
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            for (place, byte) in ip.octets().into_iter().enumerate() {
+                if place > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(itoa::Buffer::new().format(byte).as_bytes());
+            }
+        }
+        IpAddr::V6(ip) => {
+            let _ = write!(out, "[{ip}]");
+        }
+    }
+    out.push(b':');
+    out.extend_from_slice(itoa::Buffer::new().format(address.port()).as_bytes());
+    out.push(b'"');
 }
 
 /// Year, month and day of a number of days since 1970, by eras of 400 years that begin in March.
@@ -292,12 +361,16 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{escape, write_time};
+    use super::{Times, escape, write_address};
 
     #[track_caller]
     fn check_time(millis: u64, expect: &str) {
         let mut out = Vec::new();
-        write_time(&mut out, millis);
+        let mut times = Times::default();
+        times.write(&mut out, millis);
+        assert_eq!(String::from_utf8_lossy(&out), expect);
+        out.clear();
+        times.write(&mut out, millis);
         assert_eq!(String::from_utf8_lossy(&out), expect);
     }
 
@@ -307,6 +380,15 @@ mod tests {
         check_time(951_782_400_001, "2000-02-29T00:00:00.001Z");
         check_time(1_764_000_000_000, "2025-11-24T16:00:00.000Z");
         check_time(1_709_251_199_999, "2024-02-29T23:59:59.999Z");
+    }
+
+    #[test]
+    fn addresses() {
+        for text in ["0.0.0.0:0", "10.2.255.1:65535", "[::1]:80", "[2001:db8::]:443"] {
+            let mut out = Vec::new();
+            write_address(&mut out, text.parse().expect("an address"));
+            assert_eq!(String::from_utf8_lossy(&out), format!("\"{text}\""));
+        }
     }
 
     #[test]

@@ -19,7 +19,6 @@ use std::{
     },
 };
 
-use gateway_core::resolve::topology::{Listener, Rule};
 use gateway_tower::OwnedMatch;
 
 pub use access_log::AccessLog;
@@ -69,14 +68,20 @@ pub(crate) enum Event {
 
 #[derive(Debug, Default)]
 struct Rules {
-    /// PERF: the series of a rule by the addresses of the rule and its listener, which the entry
-    /// keeps alive. Names are compared once for each table.
-    known: HashMap<(usize, usize), Known, foldhash::fast::RandomState>,
+    /// PERF: by the addresses of the rule, its listener and the backend, which the entry keeps
+    /// alive. Names are compared once for each table.
+    known: HashMap<(usize, usize, usize), Arc<Known>, foldhash::fast::RandomState>,
     by_name: BTreeMap<SeriesName, Arc<Series>>,
 }
 
-/// A rule on a listener with its series.
-type Known = (Arc<Rule>, Arc<Listener>, Arc<Series>);
+/// What all requests of a rule on a listener to one backend have in common.
+#[derive(Debug)]
+struct Known {
+    _matched: Option<OwnedMatch>,
+    series: Arc<Series>,
+    /// Its part of a line in the access log.
+    description: Vec<u8>,
+}
 
 /// The labels of a series.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,7 +175,8 @@ impl Telemetry {
 impl WorkerTelemetry {
     /// A request has ended.
     pub(crate) fn ended(&self, record: &Record) {
-        self.series(record.matched.as_ref()).count(record);
+        let known = self.known(record.matched.as_ref());
+        known.series.count(record);
         if let Some(cause) = record.cause {
             self.count(Event::OwnAnswer, &Arc::from(cause));
         }
@@ -178,7 +184,7 @@ impl WorkerTelemetry {
             self.count(Event::Aborted, &record.bind);
         }
         if let Some(log) = &self.log {
-            log.write(record);
+            log.write(record, &known.description);
         }
     }
 
@@ -209,17 +215,21 @@ impl WorkerTelemetry {
         *lock(&self.events).entry((event, Arc::clone(label))).or_insert(0) += 1;
     }
 
-    fn series(&self, matched: Option<&OwnedMatch>) -> Arc<Series> {
+    fn known(&self, matched: Option<&OwnedMatch>) -> Arc<Known> {
         let mut rules = lock(&self.rules);
-        let Some(matched) = matched else { return rules.named(SeriesName::default()) };
-        let place = (Arc::as_ptr(&matched.rule) as usize, Arc::as_ptr(&matched.listener) as usize);
-        if let Some((_, _, series)) = rules.known.get(&place) {
-            return Arc::clone(series);
+        let place = matched.map_or((0, 0, 0), |matched| {
+            let backend =
+                matched.backend.as_ref().map_or(0, |backend| Arc::as_ptr(backend) as usize);
+            (Arc::as_ptr(&matched.rule) as usize, Arc::as_ptr(&matched.listener) as usize, backend)
+        });
+        if let Some(known) = rules.known.get(&place) {
+            return Arc::clone(known);
         }
-        let series = rules.named(SeriesName::of(matched));
-        let (rule, listener) = (Arc::clone(&matched.rule), Arc::clone(&matched.listener));
-        rules.known.insert(place, (rule, listener, Arc::clone(&series)));
-        series
+        let series = rules.named(matched.map(SeriesName::of).unwrap_or_default());
+        let description = matched.map(access_log::describe).unwrap_or_default();
+        let known = Arc::new(Known { _matched: matched.cloned(), series, description });
+        rules.known.insert(place, Arc::clone(&known));
+        known
     }
 }
 

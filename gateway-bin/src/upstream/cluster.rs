@@ -6,7 +6,6 @@ use std::{
 };
 
 use gateway_core::backend::{Backend, BackendProtocol, BackendTls};
-use tokio::time::Instant;
 
 use super::endpoint::{EndpointState, lock};
 
@@ -65,10 +64,9 @@ impl Cluster {
         dice: u64,
     ) -> Option<Arc<EndpointState>> {
         let endpoints = self.endpoints();
-        let now = Instant::now();
         if let Some(hint) = hint.filter(|hint| !tried.contains(hint))
             && let Some(known) = endpoints.iter().find(|endpoint| endpoint.address == hint)
-            && !known.is_ejected(now)
+            && !known.is_ejected()
         {
             return Some(Arc::clone(known));
         }
@@ -76,7 +74,7 @@ impl Cluster {
             return Some(Arc::clone(only));
         }
         let usable = |endpoint: &&Arc<EndpointState>| {
-            !tried.contains(&endpoint.address) && !endpoint.is_ejected(now)
+            !tried.contains(&endpoint.address) && !endpoint.is_ejected()
         };
         let count = endpoints.iter().filter(usable).count();
         if count == 0 {

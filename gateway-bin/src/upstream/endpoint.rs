@@ -167,9 +167,9 @@ impl EndpointState {
     }
 
     /// Whether requests should go elsewhere if they can.
-    pub(super) fn is_ejected(&self, now: Instant) -> bool {
+    pub(super) fn is_ejected(&self) -> bool {
         self.failures.load(Relaxed) >= FAILURES_TO_EJECT
-            && lock(&self.ejection).until.is_some_and(|until| now < until)
+            && lock(&self.ejection).until.is_some_and(|until| Instant::now() < until)
     }
 
     /// A connection failed or broke before it answered.

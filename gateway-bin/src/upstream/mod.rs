@@ -186,7 +186,6 @@ impl Attempt<'_> {
         protocol: BackendProtocol,
         request: Request<UpstreamBody>,
     ) -> Result<Response<AnswerBody>, Failure> {
-        self.reach.touch(Instant::now());
         let lease = Lease::new(self.endpoint);
         match protocol {
             BackendProtocol::Http2 => self.send_http2(lease, request).await,
@@ -234,7 +233,9 @@ impl Attempt<'_> {
     }
 
     async fn take(&self) -> Result<Taken, UpstreamError> {
-        if let Some(taken) = self.endpoint.take_idle(Instant::now(), self.pool.limits.idle) {
+        let now = Instant::now();
+        self.reach.touch(now);
+        if let Some(taken) = self.endpoint.take_idle(now, self.pool.limits.idle) {
             return Ok(taken);
         }
         let open = self.count_connection()?;
@@ -244,6 +245,7 @@ impl Attempt<'_> {
     }
 
     async fn share(&self) -> Result<(endpoint::Http2, endpoint::Stream), UpstreamError> {
+        self.reach.touch(Instant::now());
         let streams = self.pool.limits.streams;
         if let Some(shared) = self.endpoint.share(streams) {
             return Ok(shared);

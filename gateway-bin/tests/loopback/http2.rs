@@ -200,6 +200,17 @@ fn http1_clients_of_http2_backends() {
     });
 }
 
+#[test]
+fn a_broken_preface_is_closed_without_a_word() {
+    run(async {
+        let backend = RawBackend::answering(OK).await;
+        let running = start(&Setup::http(vec![Path::new("/", backend.address)])).await;
+        for preface in ["INVALID CONNECTION PREFACE\r\n\r\n", "SSH 2.0 client\r\n"] {
+            assert_eq!(exchange(running.address, preface).await, "", "{preface}");
+        }
+    });
+}
+
 // ---- frames by hand ----
 
 const HEADERS: u8 = 1;
