@@ -9,96 +9,113 @@ pub(super) struct Parent {
     pub(super) kind: &'static str,
     pub(super) namespace: &'static str,
     pub(super) name: String,
+    /// The place of the Gateway that gets its listeners.
+    pub(super) gateway: usize,
+    /// Whether over TLS, and the port, for each of its listeners.
+    pub(super) doors: Vec<(bool, u64)>,
 }
 
 pub(super) fn gateways(bytes: &mut Bytes<'_>, objects: &mut Vec<Value>) -> Vec<Parent> {
     let mut parents = Vec::new();
-    for place in 0..=bytes.below(3) {
+    for place in 0..bytes.pick(&[1, 1, 2, 3]) {
         let (namespace, name) = (bytes.pick(&["default", "web"]), format!("g{place}"));
-        let mut gateway = json!({
+        let listeners = listeners(bytes);
+        let doors = doors(&listeners);
+        let mut spec = json!({
+            "gatewayClassName": if bytes.one_in(32) { "theirs" } else { "gateway" },
+            "listeners": listeners,
+        });
+        if !bytes.one_in(8) {
+            let from = namespaces(bytes, &["All", "All", "All", "All", "Same", "Selector", "None"]);
+            spec["allowedListeners"] = json!({"namespaces": from});
+        }
+        objects.push(json!({
             "apiVersion": "gateway.networking.k8s.io/v1",
             "kind": "Gateway",
             "metadata": metadata(bytes, namespace, &name),
-            "spec": {
-                "gatewayClassName": if bytes.one_in(16) { "theirs" } else { "gateway" },
-                "listeners": listeners(bytes, true),
-            },
-        });
-        if !bytes.one_in(3) {
-            let from = namespaces(bytes, &["All", "Same", "Selector", "None"]);
-            gateway["spec"]["allowedListeners"] = json!({"namespaces": from});
-        }
-        objects.push(gateway);
-        parents.push(Parent { kind: "Gateway", namespace, name });
+            "spec": spec,
+        }));
+        parents.push(Parent { kind: "Gateway", namespace, name, gateway: place, doors });
     }
     let gateways = parents.len();
     for place in 0..bytes.below(3) {
         let (namespace, name) = (bytes.pick(&NAMESPACES), format!("s{place}"));
-        let of = &parents[bytes.below(gateways)];
+        let gateway = bytes.below(gateways);
+        let of = &parents[gateway];
+        let parent = json!({"name": of.name, "namespace": of.namespace});
+        let listeners = listeners(bytes);
+        let doors = doors(&listeners);
         objects.push(json!({
             "apiVersion": "gateway.networking.k8s.io/v1",
             "kind": "ListenerSet",
             "metadata": metadata(bytes, namespace, &name),
-            "spec": {
-                "parentRef": {"name": of.name, "namespace": of.namespace},
-                "listeners": listeners(bytes, false),
-            },
+            "spec": {"parentRef": parent, "listeners": listeners},
         }));
-        parents.push(Parent { kind: "ListenerSet", namespace, name });
+        parents.push(Parent { kind: "ListenerSet", namespace, name, gateway, doors });
     }
     grants(bytes, objects);
     parents
 }
 
-/// Listeners of one object. HTTP has the ports 80 and 81, HTTPS 443. A protocol on a foreign port
-/// occurs only beside the listener that it clashes with, so that other Gateways are not concerned.
-fn listeners(bytes: &mut Bytes<'_>, of_gateway: bool) -> Vec<Value> {
-    let mut list: Vec<Value> = Vec::new();
+/// Listeners of one object: mostly HTTP on one port, so that they collide.
+fn listeners(bytes: &mut Bytes<'_>) -> Vec<Value> {
+    let mut list = Vec::new();
     for place in 0..=bytes.below(4) {
-        let (protocol, port) = match bytes.below(16) {
-            0..=8 => ("HTTP", 80),
-            9..=11 => ("HTTP", 81),
-            12 | 13 => ("HTTPS", 443),
-            14 => ("TLS", 443),
-            _ if of_gateway && list.iter().any(|it| it["port"] == 80) => ("TCP", 80),
-            _ => ("SCTP", 82),
-        };
-        let mut hostname = bytes.pick(&HOSTNAMES);
-        // The schema refuses listeners of one object that are equal in port, protocol and hostname.
-        if list.iter().any(|it| {
-            it["port"] == port && it["protocol"] == protocol && it["hostname"] == hostname
-        }) {
-            hostname = ["c.x", "d.x", "e.x", "f.x"][place];
-        }
-        let hostname = if protocol == "TCP" { "" } else { hostname };
-        let mut listener = json!({
-            "name": format!("l{place}"), "port": port, "protocol": protocol,
-            "hostname": hostname,
-        });
-        if hostname.is_empty()
-            && let Some(fields) = listener.as_object_mut()
-            && !list.iter().any(|it| it["port"] == port && it.get("hostname").is_none())
-        {
-            fields.remove("hostname");
-        } else if hostname.is_empty() {
-            listener["hostname"] = json!(["g.x", "h.x", "i.x", "j.x"][place]);
-        }
-        if port == 443 {
-            let secret = bytes.pick(&["cert", "cert", "cert", "missing"]);
-            listener["tls"] = json!({"mode": "Terminate",
-                "certificateRefs": [{"name": secret, "namespace": "default"}]});
-        }
-        if bytes.one_in(2) {
-            let mut allowed = json!({});
-            put(&mut allowed, "namespaces", namespaces(bytes, &["All", "Same", "Selector"]));
-            let kinds: &[&str] = bytes.pick(&[&[][..], &[], &["HTTPRoute"], &["GRPCRoute"]]);
-            let kinds: Vec<_> = kinds.iter().map(|kind| json!({"kind": kind})).collect();
-            put(&mut allowed, "kinds", kinds);
-            listener["allowedRoutes"] = allowed;
-        }
+        let listener = listener(bytes, place, &list);
         list.push(listener);
     }
     list
+}
+
+fn listener(bytes: &mut Bytes<'_>, place: usize, before: &[Value]) -> Value {
+    let (protocol, port) = match bytes.below(48) {
+        0..=30 => ("HTTP", 80),
+        31..=36 => ("HTTP", 81),
+        37..=44 => ("HTTPS", 443),
+        45 => ("TLS", 443),
+        46 if before.iter().all(|it| it["protocol"] != "TCP") => ("TCP", 80),
+        _ => ("SCTP", 82),
+    };
+    let hostname = match protocol {
+        "TCP" => "",
+        _ if !bytes.one_in(3) => "",
+        _ => bytes.pick(&HOSTNAMES),
+    };
+    let mut listener = json!({"name": format!("l{place}"), "port": port, "protocol": protocol});
+    put(&mut listener, "hostname", hostname);
+    // The schema refuses listeners of one object that are equal in port, protocol and hostname.
+    let equal = |it: &Value| {
+        ["port", "protocol", "hostname"].iter().all(|key| it.get(key) == listener.get(key))
+    };
+    if before.iter().any(equal) {
+        listener["hostname"] = json!(format!("l{place}.x"));
+    }
+    if port == 443 {
+        let secret = bytes.pick(&["cert", "cert", "cert", "cert", "cert", "missing"]);
+        let mut reference = json!({"name": secret});
+        put(&mut reference, "namespace", bytes.pick(&["", "", "", "default"]));
+        listener["tls"] = json!({"mode": "Terminate", "certificateRefs": [reference]});
+    }
+    let mut allowed = json!({});
+    put(
+        &mut allowed,
+        "namespaces",
+        namespaces(bytes, &["All", "All", "All", "All", "All", "Same", "Selector"]),
+    );
+    let any: &[&str] = &[];
+    let kinds = bytes.pick(&[any, any, any, any, any, any, any, &["HTTPRoute"], &["GRPCRoute"]]);
+    let kinds: Vec<_> = kinds.iter().map(|kind| json!({"kind": kind})).collect();
+    put(&mut allowed, "kinds", kinds);
+    if !bytes.one_in(8) {
+        listener["allowedRoutes"] = allowed;
+    }
+    listener
+}
+
+/// Protocols and ports of `listeners`.
+fn doors(listeners: &[Value]) -> Vec<(bool, u64)> {
+    let door = |it: &Value| (it["protocol"] != "HTTP", it["port"].as_u64().unwrap_or(80));
+    listeners.iter().map(door).collect()
 }
 
 fn namespaces(bytes: &mut Bytes<'_>, from: &[&str]) -> Value {
@@ -124,14 +141,15 @@ fn namespaces(bytes: &mut Bytes<'_>, from: &[&str]) -> Value {
 
 fn grants(bytes: &mut Bytes<'_>, objects: &mut Vec<Value>) {
     for (place, namespace) in NAMESPACES.into_iter().enumerate() {
-        if bytes.one_in(2) {
+        if bytes.one_in(6) {
             continue;
         }
-        let kind = bytes.pick(&["HTTPRoute", "GRPCRoute", "Gateway", "ListenerSet"]);
-        let from = bytes.pick(&NAMESPACES);
+        let kinds = ["HTTPRoute", "HTTPRoute", "GRPCRoute", "Gateway", "ListenerSet"];
+        let kind = bytes.pick(&kinds);
+        let from = bytes.pick(&["default", "default", "web", "app"]);
         let target = if kind.ends_with("Route") { "Service" } else { "Secret" };
         let mut to = json!({"group": "", "kind": target});
-        put(&mut to, "name", bytes.pick(&["", "v1", "w1", "cert"]));
+        put(&mut to, "name", bytes.pick(&["", "", "v1", "w1", "cert"]));
         objects.push(json!({
             "apiVersion": "gateway.networking.k8s.io/v1beta1",
             "kind": "ReferenceGrant",

@@ -79,6 +79,11 @@ fn fixed_objects() -> Vec<Value> {
             "spec": {"ports": [{"name": "http", "port": 8080}]}})
     };
     let pem = |what: &str| format!("-----BEGIN {what}-----\nAA==\n-----END {what}-----\n");
+    let certificate = |namespace: &str| {
+        json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+            "metadata": {"name": "cert", "namespace": namespace},
+            "stringData": {"tls.crt": pem("CERTIFICATE"), "tls.key": pem("PRIVATE KEY")}})
+    };
     vec![
         class("gateway", crate::reference::CONTROLLER),
         class("theirs", "other.example/controller"),
@@ -89,9 +94,9 @@ fn fixed_objects() -> Vec<Value> {
         service("default", "v2"),
         service("web", "w1"),
         service("app", "a1"),
-        json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-            "metadata": {"name": "cert", "namespace": "default"},
-            "stringData": {"tls.crt": pem("CERTIFICATE"), "tls.key": pem("PRIVATE KEY")}}),
+        certificate("default"),
+        certificate("web"),
+        certificate("app"),
     ]
 }
 
@@ -124,6 +129,7 @@ fn put(object: &mut Value, key: &str, value: impl Into<Value>) {
 #[cfg(test)]
 mod tests {
     use super::{Scenario, bytes_of_seed};
+    use crate::reference::{Reference, Verdict};
 
     #[test]
     fn every_byte_string_is_a_scenario() {
@@ -132,5 +138,23 @@ mod tests {
             let scenario = Scenario::from_bytes(&bytes_of_seed(seed, 2000), 5);
             assert!(scenario.to_yaml().contains("kind: HTTPRoute"));
         }
+    }
+
+    #[test]
+    fn many_requests_reach_a_backend() {
+        let (mut requests, mut reached, mut chosen) = (0, 0, 0);
+        for seed in 0..100 {
+            let scenario = Scenario::from_bytes(&bytes_of_seed(seed, 3000), 50);
+            let reference = Reference::new(&scenario.resources);
+            for request in &scenario.requests {
+                requests += 1;
+                if let Verdict::Shares(shares) = reference.verdict(request) {
+                    reached += 1;
+                    chosen += usize::from(shares.len() > 1);
+                }
+            }
+        }
+        assert!(reached * 5 > requests, "{reached} of {requests} find a rule with backends");
+        assert!(chosen * 20 > requests, "{chosen} of {requests} have several backends");
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Bytes, HOSTNAMES, NAMESPACES, gateways::Parent, metadata, put};
 
 pub(super) fn routes(bytes: &mut Bytes<'_>, parents: &[Parent], objects: &mut Vec<Value>) {
-    for place in 0..=bytes.below(6) {
+    for place in 0..=bytes.below(8) {
         let rules: Vec<_> = (0..=bytes.below(3)).map(|_| http_rule(bytes)).collect();
         objects.push(route(bytes, parents, "HTTPRoute", &format!("r{place}"), &rules));
     }
@@ -24,21 +24,28 @@ fn route(
 ) -> Value {
     let namespace = bytes.pick(&["default", "default", "web", "app"]);
     let mut references: Vec<Value> = Vec::new();
-    for _ in 0..=bytes.below(2) {
+    for _ in 0..=bytes.below(3) {
         let parent = &parents[bytes.below(parents.len())];
+        // Refused ListenerSets are many; their Gateways take the route more often.
+        let parent = if bytes.one_in(2) { parent } else { &parents[parent.gateway] };
         let mut reference = json!({
             "group": "gateway.networking.k8s.io", "kind": parent.kind,
             "namespace": parent.namespace, "name": parent.name,
         });
-        put(&mut reference, "sectionName", bytes.pick(&["", "", "", "l0", "l1", "none"]));
-        if bytes.one_in(6) {
+        put(
+            &mut reference,
+            "sectionName",
+            bytes.pick(&["", "", "", "", "", "", "", "", "", "l0", "l0", "l1", "none"]),
+        );
+        if bytes.one_in(20) {
             reference["port"] = json!(bytes.pick(&[80, 81, 443]));
         }
         if !references.contains(&reference) {
             references.push(reference);
         }
     }
-    let mut hostnames: Vec<&str> = (0..bytes.below(3)).map(|_| bytes.pick(&HOSTNAMES)).collect();
+    let count = bytes.pick(&[0, 0, 0, 1, 1, 2]);
+    let mut hostnames: Vec<&str> = (0..count).map(|_| bytes.pick(&HOSTNAMES)).collect();
     hostnames.retain(|name| !name.is_empty());
     hostnames.dedup();
     let mut spec = json!({"parentRefs": references, "rules": rules});
@@ -56,7 +63,7 @@ fn http_rule(bytes: &mut Bytes<'_>) -> Value {
     let only_prefix =
         matches.is_empty() || (matches.len() == 1 && matches[0]["path"]["type"] == "PathPrefix");
     let mut rule = json!({});
-    let redirects = bytes.one_in(8);
+    let redirects = bytes.one_in(12);
     let mut filters = Vec::new();
     if redirects {
         filters.push(redirect(bytes, only_prefix && !matches.is_empty()));
@@ -81,7 +88,7 @@ fn http_rule(bytes: &mut Bytes<'_>) -> Value {
 fn http_match(bytes: &mut Bytes<'_>) -> Value {
     let mut entry = json!({});
     let path = match bytes.below(12) {
-        0..=5 => ("PathPrefix", bytes.pick(&["/", "/a", "/a/", "/a/b", "/ab", "/s"])),
+        0..=5 => ("PathPrefix", bytes.pick(&["/", "/", "/a", "/a", "/a/", "/a/b", "/ab", "/s"])),
         6..=8 => ("Exact", bytes.pick(&["/a", "/", "/a/", "/a/b", "/ab", "/s/m"])),
         9 | 10 => {
             let patterns = ["/a.*", "/a(/b)?", "/[ab]+", "/.*b", "/|/a", "/s/."];
@@ -93,7 +100,7 @@ fn http_match(bytes: &mut Bytes<'_>) -> Value {
     if !path.0.is_empty() {
         entry["path"] = json!({"type": path.0, "value": path.1});
     }
-    put(&mut entry, "method", bytes.pick(&["", "", "", "GET", "POST", "HEAD"]));
+    put(&mut entry, "method", bytes.pick(&["", "", "", "", "GET", "GET", "POST", "HEAD"]));
     put(&mut entry, "headers", headers(bytes));
     if bytes.one_in(3) {
         let mut params = vec![json!({"name": bytes.pick(&["q", "r"]), "value": value(bytes)})];
@@ -221,7 +228,7 @@ fn cors(bytes: &mut Bytes<'_>) -> Value {
 }
 
 fn backends(bytes: &mut Bytes<'_>) -> Vec<Value> {
-    let count = bytes.pick(&[1, 1, 1, 2, 2, 3, 0]);
+    let count = bytes.pick(&[1, 1, 1, 1, 2, 2, 2, 3, 3, 0]);
     let backend = |_| {
         let mut backend = reference(bytes);
         if bytes.one_in(2) {
