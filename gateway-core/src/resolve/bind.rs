@@ -7,12 +7,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     api::{ObjectKey, Reason},
-    snapshot::{BindKey, BindState, Transport},
+    snapshot::{BindAddress, BindKey, BindState, Transport},
 };
 
 use super::{
     Given,
-    distinct::clash,
+    distinct::Ports,
     gateway::GatewayDraft,
     listener::{Draft, Protocol},
     note::Notes,
@@ -29,11 +29,11 @@ pub(super) struct Sockets {
     pub(super) ids: BTreeMap<ObjectKey, Vec<Option<ListenerId>>>,
 }
 
-/// Who sits on a socket.
-struct Seat {
-    id: ListenerId,
-    draft: Draft,
-    owner: ObjectKey,
+/// Who sits on the sockets of which address.
+#[derive(Default)]
+struct Seats {
+    ports: BTreeMap<BindAddress, Ports>,
+    listeners: BTreeMap<BindKey, Vec<ListenerId>>,
 }
 
 /// Seats every accepted listener on the sockets of its Gateway.
@@ -43,7 +43,7 @@ pub(super) fn assign(
     notes: &mut Notes,
 ) -> Sockets {
     let mut sockets = Sockets::default();
-    let mut seats: BTreeMap<BindKey, Vec<Seat>> = BTreeMap::new();
+    let mut seats = Seats::default();
     for gateway in gateways {
         gateway.addresses.observe(given);
         let GatewayDraft { key, addresses, listeners, sets, refused, .. } = gateway;
@@ -74,9 +74,8 @@ pub(super) fn assign(
             sockets.ids.insert(owner.clone(), ids);
         }
     }
-    let ids = |seats: Vec<Seat>| seats.into_iter().map(|seat| seat.id).collect();
-    sockets.binds =
-        seats.into_iter().map(|(key, seats)| Bind { key, listeners: ids(seats) }).collect();
+    let binds = seats.listeners.into_iter();
+    sockets.binds = binds.map(|(key, listeners)| Bind { key, listeners }).collect();
     sockets
 }
 
@@ -86,7 +85,7 @@ fn seat(
     id: ListenerId,
     owner: &ObjectKey,
     keys: impl Iterator<Item = BindKey>,
-    seats: &mut BTreeMap<BindKey, Vec<Seat>>,
+    seats: &mut Seats,
     given: Given<'_>,
 ) -> Option<Fault> {
     let mut served = false;
@@ -98,17 +97,17 @@ fn seat(
             fault = Some(Fault::new(Reason::PortUnavailable, message));
         }
         let failed = matches!(state, Some(BindState::Failed(_)));
-        let taken = seats.entry(key).or_default();
-        if let Some(winner) = taken.iter().find(|seat| clash(&seat.draft, draft).is_some()) {
+        let ports = seats.ports.entry(key.address.clone()).or_default();
+        if let Some((_, winner)) = ports.take(draft, owner) {
             let message = format!(
                 "port {} and hostname {} are served by listener {} of {}, which is older; use \
                  another port, hostname or address",
-                draft.port, draft.hostname, winner.draft.name, winner.owner
+                draft.port, draft.hostname, winner.name, winner.owner
             );
             fault = Some(Fault::new(Reason::PortUnavailable, message));
             continue;
         }
-        taken.push(Seat { id, draft: draft.clone(), owner: owner.clone() });
+        seats.listeners.entry(key).or_default().push(id);
         served |= !failed;
     }
     fault.filter(|_| !served)

@@ -1,12 +1,15 @@
 //! Which listeners can be told apart on a port.
 //!
-//! In: the drafts of one Gateway and its ListenerSets, in order of precedence. Out: conflicts and
-//! overlaps, marked in the drafts. Not here: other Gateways on the same socket (`bind`).
+//! In: the drafts of one Gateway and its ListenerSets, in order of precedence. Out: conflicts,
+//! marked in the drafts, and [`Ports`] to find those of others. Not here: other Gateways on the same
+//! socket (`bind`), hostnames that overlap (`overlap`).
+
+use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 
 use crate::{
     api::{ObjectKey, Reason},
-    diagnostic::Code,
     matcher::HostPattern,
+    snapshot::Transport,
 };
 
 use super::{
@@ -26,17 +29,14 @@ pub(super) struct Group<'d> {
 // SPEC: within one object none of the conflicting listeners is accepted; across objects the one
 // that comes first goes on: the Gateway's own, then ListenerSets by age and name.
 pub(super) fn mark_conflicts(groups: &mut [Group<'_>], notes: &mut Notes) {
-    for at in 0..groups.len() {
-        let (before, rest) = groups.split_at_mut(at);
-        let group = &mut rest[0];
+    let mut ports = Ports::default();
+    for group in groups {
         mark_within(group.drafts);
         for draft in group.drafts.iter_mut().filter(|draft| draft.is_accepted()) {
-            let lost = before.iter().find_map(|winner| {
-                let others = winner.drafts.iter().filter(|other| other.is_accepted());
-                clash_among(draft, others, &format!(" of {}", winner.owner))
-            });
-            draft.lost = lost.is_some();
-            draft.conflict = lost;
+            let Some((reason, winner)) = ports.take(draft, group.owner) else { continue };
+            draft.lost = true;
+            let whose = format!("{} of {}", winner.name, winner.owner);
+            draft.conflict = Some(fault(draft, reason, &whose));
         }
         for draft in &*group.drafts {
             if let Some(fault) = &draft.conflict {
@@ -53,7 +53,7 @@ fn mark_within(drafts: &mut [Draft]) {
         .map(|(at, draft)| {
             let others = drafts.iter().enumerate().filter(|(other, _)| *other != at);
             let valid = others.map(|(_, other)| other).filter(|other| other.invalid.is_none());
-            draft.invalid.is_none().then(|| clash_among(draft, valid, "")).flatten()
+            draft.invalid.is_none().then(|| clash_among(draft, valid)).flatten()
         })
         .collect();
     for (draft, conflict) in drafts.iter_mut().zip(conflicts) {
@@ -62,88 +62,94 @@ fn mark_within(drafts: &mut [Draft]) {
 }
 
 /// The worst clash of `draft` with one of `others`; a protocol conflict is worse.
-fn clash_among<'d>(
-    draft: &Draft,
-    others: impl Iterator<Item = &'d Draft>,
-    whose: &str,
-) -> Option<Fault> {
-    let faults: Vec<Fault> = others
-        .filter_map(|other| {
-            let reason = clash(draft, other)?;
-            let message = match reason {
-                Reason::HostnameConflict => format!(
-                    "port {} and hostname {} are those of listener {}{whose} as well",
-                    draft.port, draft.hostname, other.name
-                ),
-                _ => format!(
-                    "port {} is shared with listener {}{whose}, whose protocol cannot be told apart",
-                    draft.port, other.name
-                ),
-            };
-            Some(Fault::new(reason, message))
-        })
-        .collect();
+fn clash_among<'d>(draft: &Draft, others: impl Iterator<Item = &'d Draft>) -> Option<Fault> {
+    let faults: Vec<Fault> =
+        others.filter_map(|other| Some(fault(draft, clash(draft, other)?, &other.name))).collect();
     Fault::gather(&faults, &[Reason::ProtocolConflict, Reason::HostnameConflict])
 }
 
+fn fault(draft: &Draft, reason: Reason, whose: &str) -> Fault {
+    let message = match reason {
+        Reason::HostnameConflict => format!(
+            "port {} and hostname {} are those of listener {whose} as well",
+            draft.port, draft.hostname
+        ),
+        _ => format!(
+            "port {} is shared with listener {whose}, whose protocol cannot be told apart",
+            draft.port
+        ),
+    };
+    Fault::new(reason, message)
+}
+
 /// Why two valid listeners cannot both be served on one address, if so.
-pub(super) fn clash(a: &Draft, b: &Draft) -> Option<Reason> {
+fn clash(a: &Draft, b: &Draft) -> Option<Reason> {
     let (first, second) = (a.protocol?, b.protocol?);
     if a.port != b.port || first.transport() != second.transport() {
         return None;
     }
-    let by_hostname = (first.is_tls() && second.is_tls())
-        || (first == Protocol::Http && second == Protocol::Http);
-    match (by_hostname, a.hostname == b.hostname) {
+    match (share_by_hostname(first, second), a.hostname == b.hostname) {
         (true, true) => Some(Reason::HostnameConflict),
         (true, false) => None,
         (false, _) => Some(Reason::ProtocolConflict),
     }
 }
 
-/// Marks TLS listeners of one port that a client may take for each other: it may send requests for
-/// one on a connection to the other.
-// SPEC: OverlappingTLSConfig, on all listeners that are concerned.
-pub(super) fn mark_overlaps(groups: &mut [Group<'_>], notes: &mut Notes) {
-    let all: Vec<Draft> = groups
-        .iter()
-        .flat_map(|group| group.drafts.iter())
-        .filter(|d| is_tls(d))
-        .cloned()
-        .collect();
-    for group in groups {
-        for draft in group.drafts.iter_mut().filter(|draft| is_tls(draft)) {
-            let Some(fault) = all.iter().find_map(|other| overlap(draft, other)) else { continue };
-            notes.warn(group.owner, draft.field.clone(), Code::TlsOverlap, &*fault.message);
-            draft.overlapping = Some(fault);
+/// Whether listeners of these protocols can be told apart on one port by their hostnames.
+fn share_by_hostname(a: Protocol, b: Protocol) -> bool {
+    (a.is_tls() && b.is_tls()) || (a == Protocol::Http && b == Protocol::Http)
+}
+
+/// Who sits on the ports of one address. All of one port get along with each other.
+#[derive(Debug, Default)]
+pub(super) struct Ports {
+    by_port: BTreeMap<(u16, Transport), Occupants>,
+}
+
+/// Who sits on one port.
+#[derive(Debug)]
+struct Occupants {
+    first: Occupant,
+    by_hostname: HashMap<HostPattern, Occupant>,
+}
+
+/// A listener that sits on a port.
+#[derive(Clone, Debug)]
+pub(super) struct Occupant {
+    protocol: Protocol,
+    pub(super) name: Box<str>,
+    pub(super) owner: ObjectKey,
+}
+
+impl Ports {
+    /// Who keeps a listener from its port, and why; none if it now sits there.
+    pub(super) fn take(&mut self, draft: &Draft, owner: &ObjectKey) -> Option<(Reason, &Occupant)> {
+        let protocol = draft.protocol?;
+        let newcomer = || Occupant { protocol, name: draft.name.clone(), owner: owner.clone() };
+        let hostname = draft.hostname.clone();
+        match self.by_port.entry((draft.port, protocol.transport())) {
+            btree_map::Entry::Vacant(entry) => {
+                let by_hostname = HashMap::from([(hostname, newcomer())]);
+                entry.insert(Occupants { first: newcomer(), by_hostname });
+                None
+            }
+            btree_map::Entry::Occupied(entry) => {
+                let Occupants { first, by_hostname } = entry.into_mut();
+                if !share_by_hostname(first.protocol, protocol) {
+                    return Some((Reason::ProtocolConflict, first));
+                }
+                match by_hostname.entry(hostname) {
+                    hash_map::Entry::Occupied(entry) => {
+                        Some((Reason::HostnameConflict, entry.into_mut()))
+                    }
+                    hash_map::Entry::Vacant(entry) => {
+                        entry.insert(newcomer());
+                        None
+                    }
+                }
+            }
         }
     }
-}
-
-fn is_tls(draft: &Draft) -> bool {
-    draft.is_accepted() && draft.protocol.is_some_and(Protocol::is_tls)
-}
-
-fn overlap(draft: &Draft, other: &Draft) -> Option<Fault> {
-    // Accepted listeners of one port and hostname are one and the same.
-    if draft.port != other.port || draft.hostname == other.hostname {
-        return None;
-    }
-    let (reason, what) = if draft.hostname.intersect(&other.hostname).is_some() {
-        (Reason::OverlappingHostnames, "hostnames")
-    } else {
-        let names = |name: &HostPattern| {
-            other.certificate_names.iter().any(|theirs| theirs.intersect(name).is_some())
-        };
-        draft.certificate_names.iter().find(|name| names(name))?;
-        (Reason::OverlappingCertificates, "names of the certificates")
-    };
-    let message = format!(
-        "the {what} of listeners {} ({}) and {} ({}) on port {} overlap; requests for one on a \
-         connection to the other are answered with 421",
-        draft.name, draft.hostname, other.name, other.hostname, draft.port
-    );
-    Some(Fault::new(reason, message))
 }
 
 #[cfg(test)]

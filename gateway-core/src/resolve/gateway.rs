@@ -21,6 +21,7 @@ use super::{
     listener::Draft,
     listener_set::{self, SetDraft},
     note::Notes,
+    overlap,
     status::{Conditions, Fault},
     tls::{self, ClientCertificate, Frontend},
 };
@@ -89,7 +90,7 @@ impl GatewayDraft {
         listener_set::judge_permission(&mut draft, given, notes);
         distinct::mark_conflicts(&mut draft.groups(), notes);
         draft.judge_tls(given, notes);
-        distinct::mark_overlaps(&mut draft.groups(), notes);
+        overlap::mark_overlaps(&mut draft.groups(), notes);
         draft.judge_acceptance(notes);
         listener_set::judge_parent(&mut draft, notes);
         draft

@@ -22,6 +22,7 @@ mod l4_route;
 mod listener;
 mod listener_set;
 mod note;
+mod overlap;
 mod parents;
 mod pem;
 mod policy;
