@@ -24,17 +24,17 @@ use proptest::{
 
 /// A request that a [`RequestHead`] can be borrowed from.
 #[derive(Clone, Debug)]
-pub struct Request {
-    pub sni: Option<&'static str>,
-    pub authority: &'static str,
-    pub path: String,
-    pub method: Method,
-    pub query: Option<&'static str>,
-    pub headers: http::HeaderMap,
+pub(crate) struct Request {
+    pub(crate) sni: Option<&'static str>,
+    pub(crate) authority: &'static str,
+    pub(crate) path: String,
+    pub(crate) method: Method,
+    pub(crate) query: Option<&'static str>,
+    pub(crate) headers: http::HeaderMap,
 }
 
 impl Request {
-    pub fn head(&self) -> RequestHead<'_> {
+    pub(crate) fn head(&self) -> RequestHead<'_> {
         RequestHead {
             method: &self.method,
             authority: self.authority,
@@ -46,13 +46,13 @@ impl Request {
 }
 
 /// Failing cases are kept beside the tests.
-pub fn cases(cases: u32) -> ProptestConfig {
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
     let regressions = FileFailurePersistence::WithSource("regressions");
     ProptestConfig { cases, failure_persistence: Some(Box::new(regressions)), ..<_>::default() }
 }
 
-pub const HTTP: u16 = 80;
-pub const HTTPS: u16 = 443;
+pub(crate) const HTTP: u16 = 80;
+pub(crate) const HTTPS: u16 = 443;
 
 const LISTENER_HOSTS: [&str; 5] = ["", "*.x", "a.x", "*.a.x", "b.a.x"];
 const ROUTE_HOSTS: [&str; 8] = ["a.x", "b.x", "*.x", "*.a.x", "b.a.x", "*.b.a.x", "*.y", "x"];
@@ -159,7 +159,7 @@ fn route_match(is_grpc: bool, is_crowd: bool) -> impl Strategy<Value = RouteMatc
         })
 }
 
-pub fn rule(index: u16, matches: Vec<RouteMatch>) -> Rule {
+pub(crate) fn rule(index: u16, matches: Vec<RouteMatch>) -> Rule {
     Rule {
         name: None,
         index,
@@ -174,7 +174,10 @@ pub fn rule(index: u16, matches: Vec<RouteMatch>) -> Rule {
 }
 
 /// A route on some of the listeners of [`topology`].
-pub fn route(listeners: Vec<Arc<Listener>>, is_crowd: bool) -> impl Strategy<Value = Arc<Route>> {
+pub(crate) fn route(
+    listeners: Vec<Arc<Listener>>,
+    is_crowd: bool,
+) -> impl Strategy<Value = Arc<Route>> {
     let key = (any::<bool>(), select(&["a", "a-b"][..]), select(&["r", "s", "t"][..]));
     (key, option::of(0..3i64)).prop_flat_map(move |((is_grpc, namespace, name), created)| {
         let kind = if is_grpc { Kind::GrpcRoute } else { Kind::HttpRoute };
@@ -215,7 +218,7 @@ fn attachments(listeners: &[Arc<Listener>], hosts: &[&str], chosen: &[bool]) -> 
 }
 
 /// Listeners of some of the hostnames on two ports, without routes.
-pub fn listeners() -> impl Strategy<Value = Topology> {
+pub(crate) fn listeners() -> impl Strategy<Value = Topology> {
     vec((select(&LISTENER_HOSTS[..]), any::<bool>()), 1..6).prop_map(|listeners| {
         let tls = || {
             let (certificates, options) = (Vec::new(), BTreeMap::new());
@@ -246,7 +249,7 @@ pub fn listeners() -> impl Strategy<Value = Topology> {
 }
 
 /// Listeners and routes.
-pub fn topology() -> impl Strategy<Value = Topology> {
+pub(crate) fn topology() -> impl Strategy<Value = Topology> {
     (listeners(), any::<bool>()).prop_flat_map(|(topology, is_crowd)| {
         vec(route(topology.listeners.clone(), is_crowd), 0..9).prop_map(move |routes| {
             let routes = routes.into_iter().map(|route| (route.key.clone(), route));
@@ -256,7 +259,7 @@ pub fn topology() -> impl Strategy<Value = Topology> {
 }
 
 /// A request that has a chance to match.
-pub fn request() -> impl Strategy<Value = Request> {
+pub(crate) fn request() -> impl Strategy<Value = Request> {
     let methods = [Method::GET, Method::POST, Method::from_bytes(b"LINK").expect("a token")];
     let values = || vec(select(&["1", "2", "3", "", "1,2"][..]), 0..3);
     let queries = ["q=1", "q=%31", "q=1&q=2", "r=2&q=3", "r=+&q", "%71=2", "x", "r=1"];
