@@ -163,6 +163,19 @@ pub enum InvalidBackend {
     InvalidTls,
 }
 
+impl fmt::Display for InvalidBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InvalidKind => "its kind cannot be a backend",
+            Self::NotFound => "it does not exist, or its port does not",
+            Self::NotPermitted => "no ReferenceGrant permits the reference",
+            Self::UnsupportedProtocol => "its appProtocol is not supported",
+            Self::InvalidFilter => "one of its filters is invalid",
+            Self::InvalidTls => "its BackendTLSPolicy is invalid",
+        })
+    }
+}
+
 /// The backends of a rule with their weights.
 #[derive(Clone, Debug, Default)]
 pub struct WeightedBackends {

@@ -7,6 +7,7 @@ pub mod compile;
 pub mod decide;
 pub mod diagnostic;
 pub mod endpoints;
+pub mod explain;
 pub mod feature;
 
 pub mod filter;

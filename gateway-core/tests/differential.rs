@@ -1,8 +1,6 @@
 //! The engine finds what a plain scan over all matches finds.
 
 mod topology;
-#[path = "topology/whole.rs"]
-mod whole;
 
 use std::cmp::Ordering;
 
@@ -88,7 +86,7 @@ proptest! {
     #![proptest_config(topology::cases(CASES))]
     #[test]
     fn the_table_finds_what_a_scan_finds(
-        topology in whole::topology(),
+        topology in topology::topology(),
         requests in proptest::collection::vec(topology::request(), REQUESTS),
         seed: u64,
     ) {

@@ -33,7 +33,7 @@ proptest! {
     #![proptest_config(topology::cases(60))]
     #[test]
     fn an_edit_equals_a_full_compile(
-        (mut topology, edits) in topology::listeners().prop_flat_map(|topology| {
+        (mut topology, edits) in topology::topology().prop_flat_map(|topology| {
             let change = (topology::route(topology.listeners.clone(), false), any::<bool>())
                 .prop_map(|(route, is_removal)| Change { route, is_removal });
             (Just(topology), vec(vec(change, 1..4), 1..8))

@@ -20,6 +20,7 @@ mod edit;
 mod hasher;
 mod host_index;
 mod host_table;
+mod inspect;
 mod literal;
 mod regex_set;
 mod route_set;
@@ -29,4 +30,5 @@ mod span_index;
 mod table;
 
 pub use edit::Edit;
+pub(crate) use inspect::RankedMatch;
 pub use table::{BindId, Found, Ingress, Miss, RouteTable, Stats};

@@ -39,7 +39,7 @@ pub(super) struct Inner {
 /// A listener and the hosts that routes are attached to.
 #[derive(Clone)]
 pub(super) struct ListenerTable {
-    listener: Arc<Listener>,
+    pub(super) listener: Arc<Listener>,
     pub(super) hosts: HostIndex<Arc<HostTable>>,
 }
 
@@ -290,6 +290,10 @@ impl RouteTable {
     fn nameless_listener(&self, bind: BindId) -> Option<ListenerId> {
         let bind = &self.0.binds.get(bind.0 as usize)?.bind;
         bind.listeners.iter().copied().find(|id| !self.table_of(*id).listener.protocol.has_hosts())
+    }
+
+    pub(super) fn listener(&self, id: ListenerId) -> &Arc<Listener> {
+        &self.table_of(id).listener
     }
 
     fn table_of(&self, id: ListenerId) -> &ListenerTable {

@@ -6,6 +6,7 @@
 
 mod cors;
 mod custom;
+mod describe;
 mod external_auth;
 mod header_modifier;
 mod mirror;

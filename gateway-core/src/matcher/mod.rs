@@ -4,6 +4,8 @@
 //! [`RequestHead`], and the [`Precedence`] of a match. Not here: the index that finds candidates
 //! quickly (`compile`) and the resources that the values come from (`api`).
 
+use std::fmt;
+
 mod grpc_method;
 mod head;
 mod header;
@@ -87,5 +89,28 @@ impl RouteMatch {
     #[must_use]
     pub fn is_match(&self, head: &RequestHead<'_>) -> bool {
         self.path.is_match(head.path) && self.predicates_hold(head)
+    }
+}
+
+impl fmt::Display for RouteMatch {
+    /// Everything that the match asks for, such as `prefix /cart, method GET, header x-beta = 1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.fmt(f)?;
+        if self.grpc {
+            f.write_str(", gRPC")?;
+        }
+        if let Some(pattern) = &self.grpc_method {
+            write!(f, ", gRPC method {pattern}")?;
+        }
+        if let Some(method) = &self.method {
+            write!(f, ", method {method}")?;
+        }
+        for predicate in &self.headers {
+            write!(f, ", header {} {}", predicate.name, predicate.value)?;
+        }
+        for predicate in &self.query_params {
+            write!(f, ", query parameter {} {}", predicate.name, predicate.value)?;
+        }
+        Ok(())
     }
 }

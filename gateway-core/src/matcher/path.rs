@@ -1,5 +1,7 @@
 //! Paths of requests, compared as received: percent-encoded and case-sensitive.
 
+use std::fmt;
+
 use super::{Pattern, PatternError, RegexLimits};
 
 /// What the path of a request must be.
@@ -59,6 +61,18 @@ impl PathPattern {
         match self {
             Self::Exact(value) | Self::Prefix(value) => value.len(),
             Self::Regex(pattern) => pattern.source().len(),
+        }
+    }
+}
+
+impl fmt::Display for PathPattern {
+    /// Kind and value, such as `prefix /cart`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => write!(f, "exact {path}"),
+            Self::Prefix(path) if path.is_empty() => f.write_str("prefix /"),
+            Self::Prefix(path) => write!(f, "prefix {path}"),
+            Self::Regex(pattern) => write!(f, "expression {}", pattern.source()),
         }
     }
 }

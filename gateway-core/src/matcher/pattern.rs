@@ -155,6 +155,16 @@ impl PartialEq for Pattern {
 
 impl Eq for Pattern {}
 
+impl fmt::Display for Pattern {
+    /// How the pattern compares and with what, such as `= blue` or `~ bl.*`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(value) => write!(f, "= {value}"),
+            Self::Regex(regex) => write!(f, "~ {}", regex.source),
+        }
+    }
+}
+
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -25,12 +25,12 @@ use proptest::{
 /// A request that a [`RequestHead`] can be borrowed from.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    pub sni: Option<&'static str>,
-    pub authority: &'static str,
-    pub path: String,
-    pub method: Method,
-    pub query: Option<&'static str>,
-    pub headers: http::HeaderMap,
+    pub(crate) sni: Option<&'static str>,
+    pub(crate) authority: &'static str,
+    pub(crate) path: String,
+    pub(crate) method: Method,
+    pub(crate) query: Option<&'static str>,
+    pub(crate) headers: http::HeaderMap,
 }
 
 impl Request {
@@ -245,6 +245,16 @@ pub(crate) fn listeners() -> impl Strategy<Value = Topology> {
             }));
         }
         topology
+    })
+}
+
+/// Listeners and routes.
+pub(crate) fn topology() -> impl Strategy<Value = Topology> {
+    (listeners(), any::<bool>()).prop_flat_map(|(topology, is_crowd)| {
+        vec(route(topology.listeners.clone(), is_crowd), 0..9).prop_map(move |routes| {
+            let routes = routes.into_iter().map(|route| (route.key.clone(), route));
+            Topology { routes: routes.collect(), ..topology.clone() }
+        })
     })
 }
 
