@@ -27,6 +27,7 @@ pub use body::{AnswerBody, UpstreamBody};
 pub use error::UpstreamError;
 pub use pool::SharedEndpoints;
 
+pub(crate) use connect::HYPER_HEADERS;
 pub(crate) use endpoint::lock;
 use endpoint::{Connection, EndpointState, Lease, Open, Taken};
 use pool::{Pool, Reachable};
@@ -61,7 +62,7 @@ impl Default for UpstreamLimits {
             connections: 1024,
             streams: 100,
             answer_head_bytes: 64 * 1024,
-            answer_headers: 256,
+            answer_headers: 100,
             tries: 3,
         }
     }
