@@ -34,6 +34,7 @@ use super::{
 use crate::{
     guard::{Limits, Peer},
     proxy::{ClientSide, Proxy},
+    upstream::HYPER_HEADERS,
 };
 
 /// Serves a connection until it ends.
@@ -130,8 +131,10 @@ impl Opening {
 fn http1_builder(limits: &Limits) -> http1::Builder {
     let head = limits.head_bytes + limits.target_bytes;
     let mut builder = http1::Builder::new();
+    if limits.headers != HYPER_HEADERS {
+        builder.max_headers(limits.headers);
+    }
     builder
-        .max_headers(limits.headers)
         .max_header_size(head)
         .max_buf_size(head.max(64 * 1024))
         // The clocks of `GuardedIo` do it, without a timer for each request.
@@ -188,8 +191,8 @@ async fn sniff(
 fn speaks_no_http(first: &[u8]) -> bool {
     let Some(end) = memchr::memchr(b'\r', first) else { return false };
     let mut words = first[..end].split(|byte| *byte == b' ');
-    let version = words.nth(2);
-    version.is_some_and(|version| !version.is_empty() && !version.starts_with(b"HTTP/"))
+    let (version, rest) = (words.nth(2), words.next());
+    rest.is_none() && version.is_some_and(|version| !version.starts_with(b"HTTP/"))
 }
 
 /// A connection that can be asked to end after what it is at.

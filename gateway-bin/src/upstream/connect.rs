@@ -27,6 +27,9 @@ use super::{
     endpoint::{Http1, Http2},
 };
 
+/// The most header fields that hyper takes by itself.
+pub(crate) const HYPER_HEADERS: usize = 100;
+
 /// How TLS with a backend goes: the configuration and the name that is sent and verified.
 pub(super) type ClientTls = (Arc<rustls::ClientConfig>, ServerName<'static>);
 
@@ -90,8 +93,13 @@ async fn handshake1<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(limits.answer_headers)
+    let mut builder = http1::Builder::new();
+    // PERF: hyper keeps its own default on the stack, any other number costs two allocations for
+    // each answer.
+    if limits.answer_headers != HYPER_HEADERS {
+        builder.max_headers(limits.answer_headers);
+    }
+    let (sender, connection) = builder
         .max_header_size(limits.answer_head_bytes)
         .max_buf_size(limits.answer_head_bytes.max(64 * 1024))
         .handshake::<_, UpstreamBody>(TokioIo::new(socket))

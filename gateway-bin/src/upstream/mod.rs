@@ -33,7 +33,8 @@ pub(crate) use {
     stream::{BackendTlsUse, Leased},
 };
 
-use endpoint::{Connection, EndpointState, Lease, Taken};
+pub(crate) use connect::HYPER_HEADERS;
+use endpoint::{Connection, EndpointState, Lease, Open, Taken};
 use pool::{Pool, Reachable};
 
 /// Limits of connections to backends.
@@ -66,7 +67,7 @@ impl Default for UpstreamLimits {
             connections: 1024,
             streams: 100,
             answer_head_bytes: 64 * 1024,
-            answer_headers: 256,
+            answer_headers: 100,
             tries: 3,
         }
     }
