@@ -12,6 +12,7 @@ use std::{
 };
 
 use gateway_core::backend::Backend;
+use socket2::SockRef;
 use tokio::{
     net::UdpSocket,
     task::{AbortHandle, yield_now},
@@ -93,7 +94,8 @@ impl Session {
             return false;
         }
         self.sent = Instant::now();
-        match self.shared.endpoint.try_send(datagram) {
+        // Not by the runtime, which lets nothing through until it knows a new socket is writable.
+        match SockRef::from(&self.shared.endpoint).send(datagram) {
             Ok(_) => self.shared.traffic.datagram_to_backend(datagram.len()),
             // What an earlier datagram ran into.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
