@@ -28,13 +28,12 @@ pub use body::{AnswerBody, UpstreamBody};
 pub use error::UpstreamError;
 pub use pool::SharedEndpoints;
 pub(crate) use {
-    connect::Opened,
+    connect::{HYPER_HEADERS, Opened},
     endpoint::{Open, lock},
     stream::{BackendTlsUse, Leased},
 };
 
-pub(crate) use connect::HYPER_HEADERS;
-use endpoint::{Connection, EndpointState, Lease, Open, Taken};
+use endpoint::{Connection, EndpointState, Lease, Taken};
 use pool::{Pool, Reachable};
 
 /// Limits of connections to backends.
