@@ -9,18 +9,18 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use gateway_core::{
     build::Build,
-    decide::{Decision, decide},
-    matcher::RequestHead,
     resolve::topology::{Bind, Listener, ListenerProtocol, Route, Rule, Topology},
 };
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
-use crate::run::Inspector;
+use crate::{question::Question, run::Inspector};
 
 /// Connections at a time; more wait.
 const CONNECTIONS: usize = 64;
@@ -212,40 +212,20 @@ fn explain(build: &Build, query: Option<&str>) -> Result<Value, String> {
     let of = |name: &str| pairs.iter().find(|(of, _)| of == name).map(|(_, value)| &**value);
     let url: Uri = of("url").ok_or_else(usage)?.parse().map_err(|_| usage())?;
     let method = Method::from_bytes(of("method").unwrap_or("GET").as_bytes());
-    let mut request = Request::new(());
-    *request.method_mut() = method.map_err(|error| error.to_string())?;
+    let mut headers = HeaderMap::new();
     for (_, field) in pairs.iter().filter(|(name, _)| name == "header") {
         let (name, value) = field.split_once(':').ok_or_else(usage)?;
         let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|e| e.to_string())?;
         let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;
-        request.headers_mut().append(name, value);
+        headers.append(name, value);
     }
     if url.scheme().is_none() || url.host().is_none_or(str::is_empty) {
         return Err(usage());
     }
-    let secure = url.scheme_str() == Some("https");
-    let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let host = url.host().map(str::to_owned);
-    *request.uri_mut() = url;
-    let (head, ()) = request.into_parts();
-    let bind =
-        build.table.bind_on_port(port).ok_or_else(|| format!("no listener on port {port}"))?;
-    let ingress = match secure {
-        true => gateway_core::compile::Ingress::tls(bind, host.as_deref()),
-        false => gateway_core::compile::Ingress::plain(bind),
-    };
-    Ok(match decide(&build.table, &ingress, &RequestHead::of(&head), |_| 0) {
-        Decision::Respond(respond) => json!({
-            "status": respond.status,
-            "cause": respond.cause.as_str(),
-        }),
-        Decision::Forward(forward) => json!({
-            "listener": format!("{}/{}", forward.found.listener.owner, forward.found.listener.name),
-            "route": forward.found.route.key.to_string(),
-            "match": forward.found.match_index,
-            "rule": rule(forward.found.rule),
-        }),
-    })
+    let method = method.map_err(|error| error.to_string())?;
+    let sni = of("sni").map(str::to_owned);
+    let explanation = Question { method, url, headers, sni }.ask(&build.table)?;
+    serde_json::to_value(explanation).map_err(|error| error.to_string())
 }
 
 /// The parameters of a query, decoded.
