@@ -5,8 +5,8 @@
 # usage: ir.sh [SIZE ...]          ENGINES and WORKLOADS (regular expressions) choose among them
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo build --quiet --release -p gateway-benches --bin ir
-bin=${CARGO_TARGET_DIR:-target}/release/ir
+cargo build --quiet --profile ir -p gateway-benches --bin ir
+bin=${CARGO_TARGET_DIR:-target}/ir/ir
 
 count() {
   timeout 300 valgrind --tool=callgrind --callgrind-out-file=/dev/null \

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod feature;
 
 pub mod filter;
+pub mod lint;
 pub mod matcher;
 pub mod resolve;
 pub mod scope;

@@ -51,6 +51,12 @@ impl RouteTable {
         hosts.sort_by(|(a, _), (b, _)| a.specificity_cmp(b));
         hosts
     }
+
+    /// For each host of each listener all of its matches, the best first.
+    pub(crate) fn all_matches_by_rank(&self) -> impl Iterator<Item = Vec<RankedMatch<'_>>> {
+        let listeners = self.inner().listeners.iter();
+        listeners.flat_map(|table| table.hosts.iter()).map(|(_, table)| ranked(table))
+    }
 }
 
 fn ranked(table: &HostTable) -> Vec<RankedMatch<'_>> {

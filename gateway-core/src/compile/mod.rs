@@ -31,4 +31,5 @@ mod table;
 
 pub use edit::Edit;
 pub(crate) use inspect::RankedMatch;
+pub(crate) use literal::{LiteralStart, Rest};
 pub use table::{BindId, Found, Ingress, Miss, RouteTable, Stats};

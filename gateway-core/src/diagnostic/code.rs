@@ -111,6 +111,10 @@ codes! {
     AddressUnusable = "GW0513", "the address cannot be used";
     ParametersUnsupported = "GW0514", "the parameters are not supported";
     TlsOverlap = "GW0515", "clients may take two TLS listeners for each other";
+    DuplicateMatch = "GW0601", "another match is the same and comes first";
+    UnreachableMatch = "GW0602", "another match always comes first";
+    NoWeight = "GW0603", "no backend of the rule has a weight";
+    PlainExpression = "GW0604", "the regular expression is a plain path";
     Unreadable = "GW0801", "the file cannot be read";
 }
 
