@@ -7,6 +7,7 @@ use std::{path::PathBuf, sync::Arc};
 use gateway_core::{
     build::{Build, build},
     diagnostic::Diagnostic,
+    lint::lint,
     scope::ControllerScope,
     snapshot::Snapshot,
 };
@@ -29,10 +30,13 @@ impl Inspection {
         Self { source, snapshot, build }
     }
 
-    /// All findings: those of files and single objects, then those of the objects together.
+    /// All findings: those of files and single objects, those of the objects together, and what is
+    /// no mistake but doubtful.
     pub(super) fn diagnostics(&self) -> Vec<Diagnostic> {
         let mut found = self.source.diagnostics();
-        let placed = self.build.diagnostics.iter().cloned().map(|mut diagnostic| {
+        let doubtful = lint(&self.build.table);
+        let together = self.build.diagnostics.iter().cloned().chain(doubtful);
+        let placed = together.map(|mut diagnostic| {
             self.source.place(&mut diagnostic);
             diagnostic
         });
