@@ -16,6 +16,6 @@ fn main() -> ExitCode {
         Command::Check(args) => gateway_bin::cli::check::run(&args),
         Command::Demo(args) => gateway_bin::cli::demo::run(&args),
         Command::Status(args) => gateway_bin::cli::status::run(&args),
-        Command::Explain(_) => ExitCode::from(2),
+        Command::Explain(args) => gateway_bin::cli::explain::run(&args),
     }
 }

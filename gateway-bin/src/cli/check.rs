@@ -20,7 +20,7 @@ use crate::{
 
 /// Prints what is wrong. Code 1 if there are errors.
 pub fn run(args: &CheckArgs) -> ExitCode {
-    let inspection = Inspection::of(&args.paths);
+    let inspection = Inspection::of(&args.input);
     let findings = inspection.diagnostics();
     let counts = Counts::of(&findings);
     let printed = match args.output {

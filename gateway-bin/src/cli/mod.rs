@@ -4,6 +4,7 @@ pub mod check;
 pub mod client;
 pub mod demo;
 pub mod echo;
+pub mod explain;
 mod inspection;
 mod statement;
 pub mod status;

@@ -34,7 +34,7 @@ pub(crate) use {
 };
 
 pub(crate) use connect::HYPER_HEADERS;
-use endpoint::{Connection, EndpointState, Lease, Open, Taken};
+use endpoint::{Connection, EndpointState, Lease, Taken};
 use pool::{Pool, Reachable};
 
 /// Limits of connections to backends.
