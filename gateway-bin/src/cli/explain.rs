@@ -74,7 +74,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
 /// Why the request is refused before any route is looked for.
 pub fn explain(build: &Build, ask: Ask<'_>) -> Result<Vec<Explained>, Refusal> {
     let head = admitted(ask)?;
-    let server_name = ask.sni.or(ask.request.uri.host());
+    let server_name = ask.sni.or_else(|| ask.request.uri.host());
     let keys = build.topology.binds.iter().map(|bind| &bind.key);
     let keys = keys.filter(|key| key.transport == Transport::Tcp && key.port == ask.request.port());
     let explained = keys.filter_map(|key| {
