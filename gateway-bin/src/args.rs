@@ -115,9 +115,9 @@ pub struct DemoArgs {
     kubectl get gateways,httproutes,services -A -o yaml | gateway check -\n  \
     gateway check routes.yaml --output json")]
 pub struct CheckArgs {
-    /// Files and folders with YAML or JSON, or - for standard input
-    #[arg(required = true, value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
+    /// What to look at.
+    #[command(flatten)]
+    pub input: Input,
 
     /// How to print
     #[arg(long, short, value_enum, default_value_t)]
@@ -130,9 +130,9 @@ pub struct CheckArgs {
     gateway explain shop.yaml --request 'GET http://shop.example.com/cart?x=1'\n  \
     gateway explain shop.yaml --request 'POST https://shop.example.com/pay' -H 'x-canary: always'")]
 pub struct ExplainArgs {
-    /// Files and folders with YAML or JSON, or - for standard input
-    #[arg(required = true, value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
+    /// What to look at.
+    #[command(flatten)]
+    pub input: Input,
 
     /// Method and address of the request
     #[arg(long, short, value_name = "'METHOD URL'")]
@@ -157,9 +157,9 @@ pub struct ExplainArgs {
     gateway status examples/\n  \
     gateway status gateway.yaml --output yaml")]
 pub struct StatusArgs {
-    /// Files and folders with YAML or JSON, or - for standard input
-    #[arg(required = true, value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
+    /// What to look at.
+    #[command(flatten)]
+    pub input: Input,
 
     /// How to print
     #[arg(long, short, value_enum, default_value_t)]
@@ -184,6 +184,18 @@ pub struct EchoArgs {
     /// Name given in every answer
     #[arg(long, value_name = "NAME", default_value = "echo")]
     pub name: String,
+}
+
+/// What `check`, `explain` and `status` look at.
+#[derive(Clone, Debug, Args)]
+pub struct Input {
+    /// Files and folders with YAML or JSON, or - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// Judge as `gateway run` with the same flag: Services of type ExternalName may be used
+    #[arg(long)]
+    pub allow_external_name: bool,
 }
 
 /// How findings and explanations are printed.

@@ -18,7 +18,7 @@ use gateway_core::{
     snapshot::{BindState, Change, Observed},
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::UnboundedReceiver,
     time::{MissedTickBehavior, interval},
 };
@@ -98,16 +98,33 @@ async fn serve(args: &RunArgs) -> Result<(), Error> {
     let listener = admin::bind(args.admin).await;
     let listener = listener.map_err(|source| Error::Admin { address: args.admin, source })?;
     tokio::spawn(Arc::clone(&admin).serve(listener));
+    // Before the first request can be taken, so that none is cut off by an early end.
+    let mut signals = Signals::new().map_err(Error::Runtime)?;
     let mut program = Program { gateway, admin, builder: Builder::new(scope), observed: None };
     program.take(first).await;
     let mut revisions = follow(source, Pace::default()).map_err(Error::Runtime)?;
-    program.until_asked_to_end(&mut revisions).await?;
+    program.until_asked_to_end(&mut revisions, &mut signals).await;
     say("ending: no new connections, running requests may finish");
     let broken = program.gateway.drain().await;
     if broken > 0 {
         say(&format!("the drain time is over, {broken} connections were broken off"));
     }
     Ok(())
+}
+
+/// What asks the program to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
 }
 
 /// The running parts.
@@ -123,24 +140,23 @@ impl Program {
     async fn until_asked_to_end(
         &mut self,
         revisions: &mut UnboundedReceiver<Revision>,
-    ) -> Result<(), Error> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
+        signals: &mut Signals,
+    ) {
         let mut retry = interval(RETRY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 revision = revisions.recv() => match revision {
                     Some(revision) => self.take(revision).await,
-                    None => return Ok(()),
+                    None => return,
                 },
                 _ = retry.tick() => {
                     if self.observed.as_ref().is_some_and(has_failed) {
                         self.publish().await;
                     }
                 }
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
+                _ = signals.terminate.recv() => return,
+                _ = signals.interrupt.recv() => return,
             }
         }
     }

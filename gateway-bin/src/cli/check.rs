@@ -9,10 +9,16 @@ use std::{
     process::ExitCode,
 };
 
-use gateway_core::diagnostic::Diagnostic;
+use gateway_core::{
+    api::{Condition, ObjectKey},
+    diagnostic::Diagnostic,
+};
 use serde_json::{Value, json};
 
-use super::{inspection::Inspection, statement::statements};
+use super::{
+    inspection::Inspection,
+    statement::{Statement, statements},
+};
 use crate::{
     args::{CheckArgs, Output},
     render::{self, Counts, plural},
@@ -20,7 +26,7 @@ use crate::{
 
 /// Prints what is wrong. Code 1 if there are errors.
 pub fn run(args: &CheckArgs) -> ExitCode {
-    let inspection = Inspection::of(&args.paths);
+    let inspection = Inspection::of(&args.input);
     let findings = inspection.diagnostics();
     let counts = Counts::of(&findings);
     let printed = match args.output {
@@ -38,10 +44,11 @@ fn text(inspection: &Inspection, findings: &[Diagnostic], counts: Counts) -> Str
     let conditions = bad_conditions(inspection);
     if !conditions.is_empty() {
         text.push_str("conditions that a cluster would show:\n");
-        for (object, part, condition) in &conditions {
+        for (object, Statement { part, condition }) in &conditions {
             let part = if part.is_empty() { String::new() } else { format!(", {part}") };
+            let Condition { kind, status, reason, .. } = condition;
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "  {object}{part}: {condition}");
+            let _ = writeln!(text, "  {object}{part}: {kind} is {status} ({reason})");
         }
         text.push('\n');
     }
@@ -59,10 +66,17 @@ fn text(inspection: &Inspection, findings: &[Diagnostic], counts: Counts) -> Str
 
 fn document(inspection: &Inspection, findings: &[Diagnostic], counts: Counts) -> Value {
     let conditions = bad_conditions(inspection);
-    let conditions: Vec<Value> = conditions
-        .iter()
-        .map(|(object, part, condition)| json!({"object": object, "part": part, "condition": condition}))
-        .collect();
+    let conditions = conditions.iter().map(|(object, Statement { part, condition })| {
+        json!({
+            "object": object,
+            "part": part,
+            "type": condition.kind,
+            "status": condition.status,
+            "reason": condition.reason,
+            "message": condition.message,
+        })
+    });
+    let conditions: Vec<Value> = conditions.collect();
     json!({
         "files": inspection.source.file_count(),
         "objects": inspection.snapshot.len(),
@@ -72,15 +86,11 @@ fn document(inspection: &Inspection, findings: &[Diagnostic], counts: Counts) ->
     })
 }
 
-/// Object, part and text of every condition that is not as it should be.
-fn bad_conditions(inspection: &Inspection) -> Vec<(String, String, String)> {
-    let mut bad = Vec::new();
-    for (key, status) in inspection.build.status.iter() {
-        for statement in statements(status).into_iter().filter(|statement| !statement.is_good()) {
-            let condition = statement.condition;
-            let text = format!("{} is {} ({})", condition.kind, condition.status, condition.reason);
-            bad.push((key.to_string(), statement.part, text));
-        }
-    }
-    bad
+/// Every condition that is not as it should be, with its object.
+fn bad_conditions(inspection: &Inspection) -> Vec<(&ObjectKey, Statement<'_>)> {
+    let objects = inspection.build.status.iter();
+    let all = objects.flat_map(|(object, status)| {
+        statements(status).into_iter().map(move |statement| (object, statement))
+    });
+    all.filter(|(_, statement)| !statement.is_good()).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! In: paths. Out: the objects, what is built from them, and all that is wrong. Not here: printing.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use gateway_core::{
     build::{Build, build},
@@ -12,7 +12,7 @@ use gateway_core::{
     snapshot::Snapshot,
 };
 
-use crate::{render::Texts, source::FileSource};
+use crate::{args::Input, certificates::Certificates, render::Texts, source::FileSource};
 
 /// Files and their meaning.
 #[derive(Debug)]
@@ -23,10 +23,13 @@ pub(super) struct Inspection {
 }
 
 impl Inspection {
-    pub(super) fn of(paths: &[PathBuf]) -> Self {
-        let source = FileSource::open(paths);
+    pub(super) fn of(input: &Input) -> Self {
+        let source = FileSource::open(&input.paths);
         let snapshot = Snapshot::from_iter(source.resources().cloned());
-        let build = build(&snapshot, &ControllerScope::all());
+        let scope = ControllerScope::all()
+            .external_names(input.allow_external_name)
+            .certificate_check(Arc::new(Certificates::default()));
+        let build = build(&snapshot, &scope);
         Self { source, snapshot, build }
     }
 

@@ -20,7 +20,7 @@ use crate::args::{StatusArgs, StatusOutput};
 
 /// Prints the status of every object. Code 1 if the files have errors, which `check` tells.
 pub fn run(args: &StatusArgs) -> ExitCode {
-    let inspection = Inspection::of(&args.paths);
+    let inspection = Inspection::of(&args.input);
     let printed = match args.output {
         StatusOutput::Text => text(&inspection),
         StatusOutput::Json => format!("{:#}\n", Value::Array(documents(&inspection))),
