@@ -98,7 +98,62 @@ fn has_top_level_alternation(source: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{LiteralStart, Rest};
+    use crate::matcher::{PathPattern, RegexLimits};
+
+    /// Pieces of expressions, and of paths that they may match.
+    const PIECES: [&str; 20] = [
+        "/",
+        "a",
+        "b",
+        ".",
+        "*",
+        "+",
+        "?",
+        "(",
+        ")",
+        "|",
+        "[a|b]",
+        "^",
+        "$",
+        r"\.",
+        r"\d",
+        "{2}",
+        "(/.*)?",
+        "(?i)",
+        "(/|$)(.*)",
+        r"\b",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn every_matching_path_starts_as_the_expression_says(
+            pieces in proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..7),
+            paths in proptest::collection::vec("(/|/a|/b|/A|/ab|\\.|a|b|5){0,5}", 16),
+        ) {
+            let source = pieces.concat();
+            let Ok(regex) = PathPattern::regex(&source, RegexLimits::default()) else {
+                return Ok(());
+            };
+            let start = LiteralStart::of(&source);
+            let segments = PathPattern::Prefix(start.segments().into());
+            for path in &paths {
+                let is_match = regex.is_match(path);
+                if is_match && path.starts_with('/') {
+                    prop_assert!(path.starts_with(&start.text), "{source} {path}");
+                    prop_assert!(segments.is_match(path), "{source} {path}");
+                }
+                match start.rest {
+                    Rest::Nothing => prop_assert_eq!(is_match, **path == start.text),
+                    Rest::Below => prop_assert_eq!(is_match, segments.is_match(path)),
+                    Rest::Other => {}
+                }
+            }
+        }
+    }
 
     #[track_caller]
     fn check(source: &str, text: &str, segments: &str, rest: Rest) {
