@@ -40,7 +40,9 @@ pub(crate) fn before_tests(text: &str) -> &str {
 /// The text without line comments, documentation included.
 pub(crate) fn without_comments(text: &str) -> String {
     let line = |line: &str| match line.find("//") {
-        Some(start) if line[..start].matches('"').count() % 2 == 0 => line[..start].to_owned(),
+        Some(start) if line[..start].matches('"').count().is_multiple_of(2) => {
+            line[..start].to_owned()
+        }
         _ => line.to_owned(),
     };
     text.lines().map(line).collect::<Vec<_>>().join("\n")
