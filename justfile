@@ -11,7 +11,7 @@ fix:
 
 # Writes outcomes of goldens that have none yet. Read them against the specification.
 bless:
-    BLESS=1 cargo test -p gateway-core --test golden
+    BLESS=1 cargo test -p gateway-core --test corpus
 
 bench name="":
     cargo bench -p gateway-benches {{name}}

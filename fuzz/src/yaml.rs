@@ -1,10 +1,12 @@
 use gateway_core::{
     api::Resource,
     source::{Limits, Sources},
+    validate::{Schema, validate},
 };
+use gateway_testkit::{corpus::Engine, library::Library};
 
-/// Any text. What can be read writes and reads back as the same, and every complaint can be
-/// written.
+/// Any text. What can be read writes and reads back as the same, every complaint can be written,
+/// and whatever the objects ask for becomes a table and a status.
 pub fn yaml(data: &[u8]) {
     let limits = Limits { nodes: 20_000, aliased_nodes: 10_000, ..Limits::default() };
     let mut sources = Sources::with_limits(limits);
@@ -12,9 +14,15 @@ pub fn yaml(data: &[u8]) {
     for diagnostic in &loaded.diagnostics {
         assert!(!diagnostic.to_string().is_empty());
     }
-    for (resource, _) in &loaded.resources {
+    let resources: Vec<_> = loaded.resources.into_iter().map(|(resource, _)| resource).collect();
+    for resource in &resources {
         check_round_trip(resource);
+        for diagnostic in validate(resource, Schema::default()) {
+            assert!(!diagnostic.to_string().is_empty());
+        }
     }
+    let library = Library::new(&resources);
+    assert!(library.status().len() <= resources.len(), "only objects have a status");
 }
 
 fn check_round_trip(resource: &Resource) {

@@ -11,16 +11,18 @@ use gateway_core::{
     build::Build,
     resolve::topology::{Bind, Listener, ListenerProtocol, Route, Rule, Topology},
 };
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
-};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
-use crate::{question::Question, run::Inspector};
+use crate::{
+    args::{HeaderLine, RequestLine},
+    cli::{self, explain::Ask},
+    run::Inspector,
+};
 
 /// Connections at a time; more wait.
 const CONNECTIONS: usize = 64;
@@ -202,30 +204,25 @@ fn rule(rule: &Rule) -> Value {
     })
 }
 
-/// Which rule serves a request: `url`, and optionally `method` and any number of `header` as
-/// `name:value`.
+/// What becomes of a request and why: `url`, and optionally `method`, `sni` and any number of
+/// `header` as `name:value`.
 fn explain(build: &Build, query: Option<&str>) -> Result<Value, String> {
-    let usage = || {
-        "say what to explain: /explain?url=http://host/path&method=GET&header=name:value".to_owned()
-    };
     let pairs: Vec<(String, String)> = pairs(query.unwrap_or(""));
     let of = |name: &str| pairs.iter().find(|(of, _)| of == name).map(|(_, value)| &**value);
-    let url: Uri = of("url").ok_or_else(usage)?.parse().map_err(|_| usage())?;
-    let method = Method::from_bytes(of("method").unwrap_or("GET").as_bytes());
-    let mut headers = HeaderMap::new();
-    for (_, field) in pairs.iter().filter(|(name, _)| name == "header") {
-        let (name, value) = field.split_once(':').ok_or_else(usage)?;
-        let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|e| e.to_string())?;
-        let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;
-        headers.append(name, value);
+    let url = of("url")
+        .ok_or("say what to explain: /explain?url=http://host/path&method=GET&header=name:value")?;
+    let request: RequestLine = format!("{} {url}", of("method").unwrap_or("GET")).parse()?;
+    let headers = pairs.iter().filter(|(name, _)| name == "header");
+    let headers: Vec<HeaderLine> =
+        headers.map(|(_, header)| header.parse()).collect::<Result<_, _>>()?;
+    let ask = Ask { request: &request, headers: &headers, sni: of("sni") };
+    let explained = cli::explain::explain(build, ask).map_err(|refusal| {
+        format!("{}: {}, before any route is looked for", refusal.status, refusal.reason)
+    })?;
+    match explained.is_empty() {
+        true => Err(format!("no listener on port {}", request.port())),
+        false => Ok(json!({"sockets": explained})),
     }
-    if url.scheme().is_none() || url.host().is_none_or(str::is_empty) {
-        return Err(usage());
-    }
-    let method = method.map_err(|error| error.to_string())?;
-    let sni = of("sni").map(str::to_owned);
-    let explanation = Question { method, url, headers, sni }.ask(&build.table)?;
-    serde_json::to_value(explanation).map_err(|error| error.to_string())
 }
 
 /// The parameters of a query, decoded.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    corpus::{Conditions, Engine, Outcome, object_outcome},
+    corpus::{Conditions, Engine, ObjectOutcome, ObjectStatus, Outcome, object_outcome},
     library::Library,
     reference::{Reference, Verdict},
     scenario::Scenario,
@@ -63,8 +63,8 @@ fn decision_difference(
 }
 
 fn status_difference(reference: &Reference, library: &Library) -> Option<String> {
-    let of = |statuses: Vec<crate::corpus::ObjectStatus>| {
-        let entry = |it: crate::corpus::ObjectStatus| (it.object, object_outcome(&it.status));
+    let of = |statuses: Vec<ObjectStatus>| {
+        let entry = |it: ObjectStatus| (it.object, object_outcome(&it.status));
         Outcome { status: statuses.into_iter().map(entry).collect(), decisions: Vec::new() }
     };
     let expected = of(reference.status());
@@ -77,12 +77,15 @@ fn status_difference(reference: &Reference, library: &Library) -> Option<String>
     })
 }
 
-/// Names of listeners with their number of routes.
-type Listeners = Vec<(String, Option<u64>)>;
-
-/// Parents with their conditions, listeners with their number of routes.
-fn comparable(object: &crate::corpus::ObjectOutcome) -> (BTreeMap<String, Conditions>, Listeners) {
+/// What the reference knows of a status, in one order.
+fn comparable(object: &ObjectOutcome) -> Comparable {
     let listeners = object.listeners.iter();
-    let listeners = listeners.map(|(name, listener)| (name.clone(), listener.attached_routes));
-    (object.parents.clone(), listeners.collect())
+    let attached = listeners.map(|(name, listener)| (name.clone(), listener.attached_routes));
+    Comparable { parents: object.parents.clone(), attached: attached.collect() }
+}
+
+#[derive(Debug, PartialEq)]
+struct Comparable {
+    parents: BTreeMap<String, Conditions>,
+    attached: Vec<(String, Option<u64>)>,
 }

@@ -87,9 +87,10 @@ fn requests_are_explained() {
         let (endpoints, admin) = Endpoints::start(&running.gateway).await;
         admin.show(setup.update().build);
         let found = endpoints.json("/explain?url=http%3A%2F%2Fx.example%2Fa&method=POST").await;
-        assert_eq!(found["verdict"]["forward"]["winner"]["route"], "HTTPRoute default/routes");
+        let verdict = &found["sockets"][0]["explanation"]["verdict"];
+        assert_eq!(verdict["forward"]["winner"]["route"], "HTTPRoute default/routes");
         let missed = endpoints.json("/explain?url=http://x.example/b&header=x:y").await;
-        let answer = &missed["verdict"]["respond"];
+        let answer = &missed["sockets"][0]["explanation"]["verdict"]["respond"];
         assert_eq!((&answer["status"], &answer["cause"]), (&404.into(), &"no-route".into()));
         for wrong in ["/explain", "/explain?url=:", "/explain?url=http://x.example:9/"] {
             assert_eq!(endpoints.get(wrong).await.0, 400, "{wrong}");

@@ -128,6 +128,11 @@ fn put(object: &mut Value, key: &str, value: impl Into<Value>) {
 
 #[cfg(test)]
 mod tests {
+    use gateway_core::{
+        diagnostic::Severity,
+        validate::{Schema, validate},
+    };
+
     use super::{Scenario, bytes_of_seed};
     use crate::reference::{Reference, Verdict};
 
@@ -137,6 +142,18 @@ mod tests {
         for seed in 0..50 {
             let scenario = Scenario::from_bytes(&bytes_of_seed(seed, 2000), 5);
             assert!(scenario.to_yaml().contains("kind: HTTPRoute"));
+        }
+    }
+
+    #[test]
+    fn the_schema_takes_every_object() {
+        for seed in 0..50 {
+            let scenario = Scenario::from_bytes(&bytes_of_seed(seed, 3000), 0);
+            for resource in &scenario.resources {
+                let mut findings = validate(resource, Schema::default());
+                findings.retain(|finding| finding.severity == Severity::Error);
+                assert!(findings.is_empty(), "{findings:?}\n{}", scenario.to_yaml());
+            }
         }
     }
 

@@ -40,7 +40,13 @@ fn route(
         if bytes.one_in(20) {
             reference["port"] = json!(bytes.pick(&[80, 81, 443]));
         }
-        if !references.contains(&reference) {
+        // The schema wants all references to one parent to name different parts of it.
+        let ambiguous = |it: &Value| {
+            let parts = ["sectionName", "port"].map(|key| (it.get(key), reference.get(key)));
+            let same = ["kind", "namespace", "name"].iter().all(|key| it[key] == reference[key]);
+            same && parts.iter().all(|(a, b)| a.is_none() || b.is_none() || a == b)
+        };
+        if !references.iter().any(ambiguous) {
             references.push(reference);
         }
     }
@@ -120,7 +126,7 @@ fn value(bytes: &mut Bytes<'_>) -> &'static str {
 fn headers(bytes: &mut Bytes<'_>) -> Vec<Value> {
     let mut headers = Vec::new();
     if bytes.one_in(3) {
-        headers.push(json!({"name": bytes.pick(&["x-a", "X-A"]), "value": value(bytes)}));
+        headers.push(json!({"name": "x-a", "value": value(bytes)}));
     }
     if bytes.one_in(4) {
         headers.push(json!({"name": bytes.pick(&["x-b", "X-A"]), "value": value(bytes)}));
