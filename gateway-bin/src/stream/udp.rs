@@ -5,8 +5,9 @@
 //! leave from the listener's socket. What has no backend is dropped and leaves no state.
 //!
 //! Sessions are bounded. When a listener has as many as it may have, the oldest one that no backend
-//! has answered makes room; if all were answered the datagram is dropped. So a flood from forged
-//! sources, which hears no answers, takes room from itself and not from clients in conversation.
+//! has answered makes room; if all were answered, one whose client has said nothing since the answer;
+//! if all are in conversation, the datagram is dropped. So a flood from forged sources takes room
+//! from itself first, and then from exchanges that are likely over.
 //!
 //! Not here: which local address answers come from when a socket listens on all of a host with
 //! several; the system chooses it.
@@ -48,6 +49,8 @@ use session::{Opening, Session};
 const LONGEST: usize = 65_535;
 /// Datagrams of one socket before others of the worker have their turn.
 const ROUNDS: usize = 64;
+/// Sessions that are asked to make room for one.
+const PROBES: usize = 64;
 /// Look-ups of names at a time.
 const LOOKUPS: usize = 4;
 /// How often sessions are looked through.
@@ -94,6 +97,7 @@ impl Streams {
             seen: table.load(),
             by_client: HashMap::new(),
             unanswered: VecDeque::new(),
+            answered: VecDeque::new(),
             lookups: Arc::default(),
         };
         let mut until = pin!(until);
@@ -121,9 +125,27 @@ struct Sessions<'s> {
     /// The table that the sessions agree with.
     seen: Arc<RouteTable>,
     by_client: HashMap<SocketAddr, Session>,
-    /// Clients in the order of their sessions' age, without those that are known to be answered.
-    unanswered: VecDeque<(SocketAddr, Instant)>,
+    /// Sessions that were not answered when last looked at, the oldest first.
+    unanswered: VecDeque<Place>,
+    /// The others, in the order in which they are asked to make room.
+    answered: VecDeque<Place>,
     lookups: Arc<AtomicUsize>,
+}
+
+/// Names a session, and no later one of the same client.
+#[derive(Clone, Copy)]
+struct Place {
+    client: SocketAddr,
+    begun: Instant,
+}
+
+impl Place {
+    fn session<'s>(
+        &self,
+        by_client: &'s mut HashMap<SocketAddr, Session>,
+    ) -> Option<&'s mut Session> {
+        by_client.get_mut(&self.client).filter(|session| session.begun == self.begun)
+    }
 }
 
 impl Sessions<'_> {
@@ -153,7 +175,7 @@ impl Sessions<'_> {
         }
         let Some(mut session) = self.open(client) else { return false };
         let sent = session.send(datagram);
-        self.unanswered.push_back((client, session.begun));
+        self.unanswered.push_back(Place { client, begun: session.begun });
         self.by_client.insert(client, session);
         sent
     }
@@ -199,19 +221,34 @@ impl Sessions<'_> {
         if let Some(counted) = Open::try_new(&self.port.sessions, most) {
             return Some(counted);
         }
-        while let Some((client, begun)) = self.unanswered.pop_front() {
-            if self.is_unanswered(&client, begun) {
-                self.by_client.remove(&client);
-                self.streams.traffic.sessions_evicted.fetch_add(1, Relaxed);
-                break;
-            }
-        }
+        let evicted = self.oldest_unanswered().or_else(|| self.silent_answered())?;
+        self.by_client.remove(&evicted);
+        self.streams.traffic.sessions_evicted.fetch_add(1, Relaxed);
         Open::try_new(&self.port.sessions, most)
     }
 
-    fn is_unanswered(&self, client: &SocketAddr, begun: Instant) -> bool {
-        let session = self.by_client.get(client);
-        session.is_some_and(|session| session.begun == begun && !session.is_answered())
+    fn oldest_unanswered(&mut self) -> Option<SocketAddr> {
+        while let Some(place) = self.unanswered.pop_front() {
+            match place.session(&mut self.by_client) {
+                Some(session) if session.is_answered() => self.answered.push_back(place),
+                Some(_) => return Some(place.client),
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// Goes round the answered sessions; those in conversation are passed over once.
+    fn silent_answered(&mut self) -> Option<SocketAddr> {
+        for _ in 0..self.answered.len().min(PROBES) {
+            let place = self.answered.pop_front()?;
+            let Some(session) = place.session(&mut self.by_client) else { continue };
+            if !session.take_spoke() {
+                return Some(place.client);
+            }
+            self.answered.push_back(place);
+        }
+        None
     }
 
     /// Ends sessions that are idle, or whose endpoint or route is gone.
@@ -224,9 +261,16 @@ impl Sessions<'_> {
             self.by_client.retain(|_, session| serves(found.as_ref(), &session.backend));
             self.seen = table;
         }
-        let mut unanswered = std::mem::take(&mut self.unanswered);
-        unanswered.retain(|(client, begun)| self.is_unanswered(client, *begun));
-        self.unanswered = unanswered;
+        let by_client = &mut self.by_client;
+        self.answered.retain(|place| place.session(by_client).is_some());
+        self.unanswered.retain(|place| {
+            let Some(session) = place.session(by_client) else { return false };
+            let is_answered = session.is_answered();
+            if is_answered {
+                self.answered.push_back(*place);
+            }
+            !is_answered
+        });
     }
 }
 

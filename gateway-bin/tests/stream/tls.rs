@@ -187,6 +187,33 @@ async fn terminate_and_plain_bytes_to_the_backend() {
 }
 
 #[tokio::test]
+async fn much_through_a_listener_that_ends_tls() {
+    let certificate = Certificate::new();
+    let (listener, address) = backend().await;
+    let routes = vec![route("end.example", &[to(address)])];
+    let setup = Setup::tls(vec![("", terminate())], routes);
+    let mut front = start(setup, Some(&certificate)).await;
+    let stream = certificate.connect(&front, "end.example").await.expect("a handshake");
+    tokio::spawn(async move {
+        let (mut read, mut write) = accept(&listener).await.into_split();
+        // An echo whose peer has to read while it sends.
+        tokio::io::copy(&mut read, &mut write).await
+    });
+    let bytes: Vec<u8> =
+        (0..4u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let (mut read, mut write) = tokio::io::split(stream);
+    let mut heard = Vec::new();
+    let sending = async {
+        write.write_all(&bytes).await.expect("a connection");
+        write.shutdown().await.expect("a connection");
+    };
+    let ((), read) = soon(async { tokio::join!(sending, read.read_to_end(&mut heard)) }).await;
+    read.expect("a clean end");
+    assert!(heard == bytes, "bytes differ");
+    check_cause(&front.ended().await, Cause::Finished);
+}
+
+#[tokio::test]
 async fn one_port_for_passthrough_terminate_and_https() {
     let certificate = Certificate::new();
     let listeners = vec![

@@ -197,15 +197,32 @@ async fn clients_in_conversation_keep_their_sessions() {
     setup.options.sessions = 2;
     let front = Front::new(setup).await;
     let (first, second) = (front.client().await, front.client().await);
-    assert_eq!(ask(&first, "1").await, "a1");
-    assert_eq!(ask(&second, "2").await, "a2");
-    let third = front.client().await;
-    third.send(b"3").await.expect("a socket");
-    front.until(|front| front.totals().datagrams_dropped == 1).await;
-    assert_eq!(ask(&first, "4").await, "a4");
-    assert_eq!(ask(&second, "5").await, "a5");
+    for n in 1..4 {
+        for client in [&first, &second] {
+            assert_eq!(ask(client, "x").await, "ax");
+            assert_eq!(ask(client, "y").await, "ay");
+        }
+        front.client().await.send(b"z").await.expect("a socket");
+        front.until(|front| front.totals().datagrams_dropped == n).await;
+    }
     let totals = front.totals();
     assert_eq!((totals.sessions, totals.sessions_evicted, front.port.sessions()), (2, 0, 2));
+}
+
+#[tokio::test]
+async fn clients_that_have_their_answer_make_room() {
+    let mut setup = Setup::udp(&[to(echo("a").await)]);
+    setup.options.sessions = 2;
+    let front = Front::new(setup).await;
+    // One that goes on, and many that ask once.
+    let talker = front.client().await;
+    for _ in 0..10 {
+        assert_eq!(ask(&talker, "x").await, "ax");
+        assert_eq!(ask(&front.client().await, "y").await, "ay");
+    }
+    let totals = front.totals();
+    assert_eq!((totals.sessions, totals.sessions_evicted), (11, 9));
+    assert_eq!((totals.datagrams_dropped, front.port.sessions()), (0, 2));
 }
 
 #[tokio::test]

@@ -47,6 +47,8 @@ pub(super) struct Session {
     pub(super) backend: Arc<Backend>,
     pub(super) begun: Instant,
     sent: Instant,
+    /// Whether the client has spoken after an answer, since it was last asked.
+    spoke: bool,
     shared: Arc<Shared>,
     answers: AbortHandle,
     _counted: Open,
@@ -85,7 +87,7 @@ impl Session {
         });
         let answers = tokio::spawn(answer(Arc::clone(&shared))).abort_handle();
         let (backend, _counted) = (opening.backend, opening.counted);
-        Ok(Self { backend, begun, sent: begun, shared, answers, _counted })
+        Ok(Self { backend, begun, sent: begun, spoke: false, shared, answers, _counted })
     }
 
     /// Sends a datagram. False: the endpoint is gone, and the session with it.
@@ -94,6 +96,7 @@ impl Session {
             return false;
         }
         self.sent = Instant::now();
+        self.spoke |= self.is_answered();
         // Not by the runtime, which lets nothing through until it knows a new socket is writable.
         match SockRef::from(&self.shared.endpoint).send(datagram) {
             Ok(_) => self.shared.traffic.datagram_to_backend(datagram.len()),
@@ -111,6 +114,11 @@ impl Session {
     /// Whether the endpoint has ever answered.
     pub(super) fn is_answered(&self) -> bool {
         self.shared.answered.load(Relaxed)
+    }
+
+    /// Whether the client has gone on after an answer, since this was last asked.
+    pub(super) fn take_spoke(&mut self) -> bool {
+        std::mem::take(&mut self.spoke)
     }
 
     /// Whether the session can go on: its endpoint is there, and it was not idle for so long.
@@ -171,7 +179,7 @@ enum Waiting {
 }
 
 impl Shared {
-    /// Passes one answer on; tells what there is to wait for, if anything.
+    /// Passes one answer on; tells what has to come before the next, if anything.
     fn pass(&self, scratch: &mut [u8]) -> Option<Waiting> {
         let length = match self.endpoint.try_recv(scratch) {
             Ok(length) => length,
