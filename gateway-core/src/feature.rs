@@ -64,15 +64,15 @@ const fn extended(name: &'static str, support: Support, goldens: &'static str) -
 pub const FEATURES: &[Feature] = {
     use Support::{Cluster, Planned, Served, Status};
     &[
-        core("BackendTLSPolicy", Status, "policy"),
-        extended("BackendTLSPolicySANValidation", Status, "policy"),
+        core("BackendTLSPolicy", Served, "policy"),
+        extended("BackendTLSPolicySANValidation", Served, "policy"),
         core("GRPCRoute", Served, "grpc"),
         extended("GRPCRouteNamedRouteRule", Served, "grpc"),
         core("Gateway", Served, "listener"),
         extended("GatewayAddressEmpty", Served, "status"),
-        extended("GatewayBackendClientCertificate", Status, "tls"),
-        extended("GatewayFrontendClientCertificateValidation", Status, "tls"),
-        extended("GatewayFrontendClientCertificateValidationInsecureFallback", Status, "tls"),
+        extended("GatewayBackendClientCertificate", Served, "tls"),
+        extended("GatewayFrontendClientCertificateValidation", Served, "tls"),
+        extended("GatewayFrontendClientCertificateValidationInsecureFallback", Served, "tls"),
         extended("GatewayHTTPListenerIsolation", Served, "listener"),
         extended("GatewayHTTPSListenerDetectMisdirectedRequests", Served, "tls"),
         extended("GatewayInfrastructurePropagation", Cluster, ""),
