@@ -18,11 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
-use crate::{
-    args::{HeaderLine, RequestLine},
-    cli::{self, explain::Ask},
-    run::Inspector,
-};
+use crate::{question::Question, run::Inspector};
 
 /// Connections at a time; more wait.
 const CONNECTIONS: usize = 64;
@@ -211,18 +207,14 @@ fn explain(build: &Build, query: Option<&str>) -> Result<Value, String> {
     let of = |name: &str| pairs.iter().find(|(of, _)| of == name).map(|(_, value)| &**value);
     let url = of("url")
         .ok_or("say what to explain: /explain?url=http://host/path&method=GET&header=name:value")?;
-    let request: RequestLine = format!("{} {url}", of("method").unwrap_or("GET")).parse()?;
     let headers = pairs.iter().filter(|(name, _)| name == "header");
-    let headers: Vec<HeaderLine> =
-        headers.map(|(_, header)| header.parse()).collect::<Result<_, _>>()?;
-    let ask = Ask { request: &request, headers: &headers, sni: of("sni") };
-    let explained = cli::explain::explain(build, ask).map_err(|refusal| {
-        format!("{}: {}, before any route is looked for", refusal.status, refusal.reason)
-    })?;
-    match explained.is_empty() {
-        true => Err(format!("no listener on port {}", request.port())),
-        false => Ok(json!({"sockets": explained})),
-    }
+    let question = Question {
+        request: format!("{} {url}", of("method").unwrap_or("GET")).parse()?,
+        headers: headers.map(|(_, header)| header.parse()).collect::<Result<_, _>>()?,
+        sni: of("sni").map(str::to_owned),
+    };
+    let answers = question.ask(build).map_err(|unanswered| unanswered.to_string())?;
+    Ok(json!({ "sockets": answers }))
 }
 
 /// The parameters of a query, decoded.

@@ -87,8 +87,8 @@ fn requests_are_explained() {
         let (endpoints, admin) = Endpoints::start(&running.gateway).await;
         admin.show(setup.update().build);
         let found = endpoints.json("/explain?url=http%3A%2F%2Fx.example%2Fa&method=POST").await;
-        let verdict = &found["sockets"][0]["explanation"]["verdict"];
-        assert_eq!(verdict["forward"]["winner"]["route"], "HTTPRoute default/routes");
+        let winner = &found["sockets"][0]["explanation"]["verdict"]["forward"]["winner"];
+        assert_eq!(winner["route"], "HTTPRoute default/routes");
         let missed = endpoints.json("/explain?url=http://x.example/b&header=x:y").await;
         let answer = &missed["sockets"][0]["explanation"]["verdict"]["respond"];
         assert_eq!((&answer["status"], &answer["cause"]), (&404.into(), &"no-route".into()));
