@@ -12,6 +12,7 @@ pub mod guard;
 mod listen;
 pub mod program;
 mod proxy;
+mod question;
 pub mod render;
 pub mod run;
 pub mod source;
