@@ -12,7 +12,7 @@ use std::{
 
 use gateway_core::{
     build::{Build, Builder},
-    diagnostic::{Diagnostic, Span},
+    diagnostic::Diagnostic,
     endpoints::endpoints,
     scope::ControllerScope,
     snapshot::{BindState, Change, Observed},
@@ -212,18 +212,11 @@ fn has_failed(observed: &Observed) -> bool {
 
 fn report(diagnostics: &[Diagnostic]) {
     if !diagnostics.is_empty() {
-        say(render::text(diagnostics, &texts(diagnostics), render::colours()).trim_end());
+        // As far as they can still be read.
+        let read = |name: &str| std::fs::read_to_string(name).ok().map(Arc::from);
+        let texts = render::texts(diagnostics, read);
+        say(render::text(diagnostics, &texts, render::colours()).trim_end());
     }
-}
-
-/// The texts that findings point into, as far as they can still be read.
-fn texts(diagnostics: &[Diagnostic]) -> render::Texts {
-    let sources = diagnostics.iter().filter_map(|found| found.span.as_ref());
-    let read = |span: &Span| {
-        let text = std::fs::read_to_string(&*span.source).ok()?;
-        Some((Arc::clone(&span.source), Arc::from(text)))
-    };
-    sources.filter_map(read).collect()
 }
 
 /// Tells the operator; the access log may have standard output for itself.

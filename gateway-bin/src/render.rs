@@ -20,6 +20,19 @@ use serde::Serialize;
 /// The texts that were read, by the names that spans give.
 pub type Texts = BTreeMap<Arc<str>, Arc<str>>;
 
+/// The texts that findings point into, each read once.
+pub fn texts(diagnostics: &[Diagnostic], mut read: impl FnMut(&str) -> Option<Arc<str>>) -> Texts {
+    let mut texts = Texts::new();
+    for span in diagnostics.iter().filter_map(|diagnostic| diagnostic.span.as_ref()) {
+        if !texts.contains_key(&span.source)
+            && let Some(text) = read(&span.source)
+        {
+            texts.insert(span.source.clone(), text);
+        }
+    }
+    texts
+}
+
 /// Whether to use colours on standard output: on a terminal, unless `NO_COLOR` is set.
 #[must_use]
 pub fn colours() -> bool {

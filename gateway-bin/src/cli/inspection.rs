@@ -12,7 +12,12 @@ use gateway_core::{
     snapshot::Snapshot,
 };
 
-use crate::{args::Input, certificates::Certificates, render::Texts, source::FileSource};
+use crate::{
+    args::Input,
+    certificates::Certificates,
+    render::{self, Texts},
+    source::FileSource,
+};
 
 /// Files and their meaning.
 #[derive(Debug)]
@@ -49,12 +54,6 @@ impl Inspection {
 
     /// The texts that `diagnostics` point into.
     pub(super) fn texts(&self, diagnostics: &[Diagnostic]) -> Texts {
-        let spans = diagnostics.iter().filter_map(|diagnostic| diagnostic.span.as_ref());
-        spans
-            .filter_map(|span| {
-                let text = self.source.text(&span.source)?;
-                Some((Arc::clone(&span.source), Arc::from(text)))
-            })
-            .collect()
+        render::texts(diagnostics, |name| self.source.text(name).map(Arc::from))
     }
 }
