@@ -1,7 +1,7 @@
 //! What the tests of the workspace share.
 //!
 //! - [`corpus`]: the golden cases of `testdata` and their runner, the same for every engine.
-//! - [`reference`]: the specification as plain code, to compare the engine with.
+//! - [`mod@reference`]: the specification as plain code, to compare the engine with.
 //! - [`library`]: gateway-core as an engine, and [`differential`]: both beside each other.
 //! - [`scenario`]: resources and requests made from bytes, for properties, fuzzing and benches.
 //!
