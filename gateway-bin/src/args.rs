@@ -21,7 +21,7 @@ use http::{HeaderName, HeaderValue, Method, Uri};
     about = "A Kubernetes Gateway API proxy that runs from plain files",
     after_help = "Examples:\n  \
         gateway demo                       try it: sample routes, sample backends\n  \
-        gateway check examples/            find mistakes before you deploy\n  \
+        gateway check gateway.yaml            find mistakes before you deploy\n  \
         gateway run gateway.yaml           serve the Gateways of a file\n\n\
         Exit codes: 0 all well, 1 errors or findings, 2 wrong usage."
 )]
@@ -111,7 +111,7 @@ pub struct DemoArgs {
 /// Arguments of `gateway check`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    gateway check examples/\n  \
+    gateway check gateway.yaml\n  \
     kubectl get gateways,httproutes,services -A -o yaml | gateway check -\n  \
     gateway check routes.yaml --output json")]
 pub struct CheckArgs {
