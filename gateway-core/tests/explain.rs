@@ -187,7 +187,7 @@ POST shop.example.com/cart
 fn the_winner_among_many_is_listed() {
     let tenant = |n: u32| {
         let rule = HttpRouteRule::new().path_prefix("/").header("x-tenant", n.to_string());
-        HttpRoute::new("shop", &format!("tenant-{n:03}")).parent("public").rule(rule).into()
+        HttpRoute::new("shop", format!("tenant-{n:03}")).parent("public").rule(rule).into()
     };
     let gateway = Gateway::new("shop", "public").listener(Listener::http("web", 80)).into();
     let snapshot = Snapshot::from_iter((0..200).map(tenant).chain([gateway]));

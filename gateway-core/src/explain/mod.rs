@@ -103,7 +103,7 @@ pub enum Verdict {
     #[serde(rename_all = "camelCase")]
     Forward {
         /// The match that won.
-        winner: MatchStep,
+        winner: Box<MatchStep>,
         /// What the filters of the rule do, in order.
         filters: Vec<String>,
         /// The backends to choose from.
@@ -320,7 +320,7 @@ impl Verdict {
         let backends = rule.backends.as_slice();
         let total: u64 = backends.iter().map(|backend| u64::from(backend.weight)).sum();
         Self::Forward {
-            winner,
+            winner: Box::new(winner),
             filters: rule.filters.iter().map(ToString::to_string).collect(),
             backends: backends.iter().map(|backend| BackendStep::new(backend, total)).collect(),
             outcome,

@@ -57,7 +57,7 @@ fn listener(step: &ListenerStep) -> Node {
 
 fn host(step: &HostStep, verdict: &Verdict) -> Node {
     let winner = match verdict {
-        Verdict::Forward { winner, .. } => Some(winner),
+        Verdict::Forward { winner, .. } => Some(&**winner),
         Verdict::Respond { .. } => None,
     };
     let mut children: Vec<Node> =
