@@ -3,11 +3,11 @@
 mod topology;
 
 use gateway_core::{
-    api::{Gateway, HttpMethod, HttpRoute, HttpRouteRule, Listener, Service},
+    api::{Gateway, HttpMethod, HttpRoute, HttpRouteFilter, HttpRouteRule, Listener, Service},
     build::build,
     compile::{Ingress, RouteTable},
     decide::{Decision, Respond, decide},
-    explain::{Explanation, Verdict, explain},
+    explain::{Explanation, Outcome, Verdict, explain},
     matcher::RequestHead,
     scope::ControllerScope,
     snapshot::Snapshot,
@@ -38,6 +38,25 @@ fn explained(explanation: &Explanation) -> String {
     }
 }
 
+/// Whether the winner is listed, and the answer is that of the decision. The rules of these
+/// topologies have neither filters nor backends.
+fn check_answer(explanation: &Explanation, decision: &Decision<'_>) -> Result<(), TestCaseError> {
+    if let (Verdict::Forward { winner, outcome, .. }, Decision::Forward(forward)) =
+        (&explanation.verdict, decision)
+    {
+        let listed = explanation.hosts.last().map(|host| host.matches.contains(winner));
+        prop_assert_eq!(listed, Some(true));
+        match outcome {
+            Outcome::Answered { cause, .. } => {
+                let decided = forward.backend.err().map(|cause| cause.as_str());
+                prop_assert_eq!(Some(*cause), decided);
+            }
+            outcome => prop_assert_eq!(outcome, &Outcome::Unknown),
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(topology::cases(100))]
     #[test]
@@ -52,6 +71,7 @@ proptest! {
                 let explanation = explain(&table, &ingress, &request.head());
                 let decision = decide(&table, &ingress, &request.head(), |_| 0);
                 prop_assert_eq!(explained(&explanation), decided(&decision), "{:?}", request);
+                check_answer(&explanation, &decision)?;
                 let is_miss = matches!(explanation.verdict, Verdict::Respond { .. });
                 prop_assert!(is_miss || explanation.nearest_miss.is_none());
             }
@@ -157,7 +177,76 @@ POST shop.example.com/cart
 │  │  └─ method must be \"GET\", but is \"POST\"
 │  └─ HTTPRoute shop/cart rule 0 match 0: prefix /cart, header x-canary = 1: wins
 └─ served by HTTPRoute shop/cart rule 0
-   └─ invalid backend (it does not exist, or its port does not): 500 to 100.0 % of the requests
+   ├─ invalid backend (it does not exist, or its port does not): 500 to 100.0 % of the requests
+   └─ answered with 500: invalid-backend
 ",
+    );
+}
+
+#[test]
+fn the_winner_among_many_is_listed() {
+    let tenant = |n: u32| {
+        let rule = HttpRouteRule::new().path_prefix("/").header("x-tenant", n.to_string());
+        HttpRoute::new("shop", format!("tenant-{n:03}")).parent("public").rule(rule).into()
+    };
+    let gateway = Gateway::new("shop", "public").listener(Listener::http("web", 80)).into();
+    let snapshot = Snapshot::from_iter((0..200).map(tenant).chain([gateway]));
+    let table = build(&snapshot, &ControllerScope::all()).table;
+    let ingress = Ingress::plain(table.bind_on_port(80).expect("the Gateway listens there"));
+    let request = http::Request::get("http://shop.example.com/").header("x-tenant", "177");
+    let (parts, ()) = request.body(()).expect("a valid request").into_parts();
+
+    let explanation = explain(&table, &ingress, &RequestHead::of(&parts));
+    let Verdict::Forward { winner, .. } = &explanation.verdict else { panic!("{explanation}") };
+    assert_eq!(winner.route, "HTTPRoute shop/tenant-177");
+    assert!(explanation.hosts[0].matches.contains(winner));
+    assert_eq!(explanation.hosts[0].matches.len() + explanation.hosts[0].not_listed, 200);
+}
+
+/// What becomes of `/old/a?b=c` under a rule, as the last lines tell.
+#[track_caller]
+fn check_outcome(rule: HttpRouteRule, expect: &[&str]) {
+    let snapshot = Snapshot::from_iter([
+        Gateway::new("shop", "public").listener(Listener::http("web", 80)).into(),
+        HttpRoute::new("shop", "a").parent("public").rule(rule.path_prefix("/old")).into(),
+        HttpRoute::new("shop", "b").parent("public").rule(HttpRouteRule::new()).into(),
+        Service::new("shop", "cart").port(8080).into(),
+    ]);
+    let table = build(&snapshot, &ControllerScope::all()).table;
+    let ingress = Ingress::plain(table.bind_on_port(80).expect("the Gateway listens there"));
+    let request = http::Request::get("http://shop.example.com/old/a?b=c").body(());
+    let (parts, ()) = request.expect("a valid request").into_parts();
+    let explanation = explain(&table, &ingress, &RequestHead::of(&parts)).to_string();
+    let lines: Vec<&str> = explanation.lines().skip(4).collect();
+    assert_eq!(lines, expect);
+}
+
+#[test]
+fn filters_are_tried() {
+    let loser = "│  └─ HTTPRoute shop/b rule 0 match 0: prefix /: fits, but comes later, \
+                 the other's path is longer";
+    check_outcome(
+        HttpRouteRule::new().filter(HttpRouteFilter::redirect_to_https()),
+        &[
+            loser,
+            "└─ served by HTTPRoute shop/a rule 0",
+            "   ├─ filter: redirect with 301, scheme https",
+            "   └─ answered with 301: redirect, location \"https://shop.example.com/old/a?b=c\"",
+        ],
+    );
+    let rewrite = HttpRouteFilter::replace_prefix("/new");
+    check_outcome(
+        HttpRouteRule::new().filter(rewrite).backend("cart", 8080),
+        &[
+            loser,
+            "└─ served by HTTPRoute shop/a rule 0",
+            "   ├─ filter: rewrite, matched prefix becomes /new",
+            "   ├─ backend shop/cart:8080: 100.0 % of the requests",
+            "   └─ forwarded as \"/new/a?b=c\" of host \"shop.example.com\"",
+        ],
+    );
+    check_outcome(
+        HttpRouteRule::new(),
+        &[loser, "└─ served by HTTPRoute shop/a rule 0", "   └─ answered with 500: no-backend"],
     );
 }

@@ -1,5 +1,9 @@
-//! What lints say of routes, and that they never lie.
+//! What lints say of resources, and that they never lie.
+//!
+//! Goldens are under `testdata/lint`; `BLESS=1 cargo test -p gateway-core --test lint` rewrites them.
 
+#[cfg(feature = "yaml")]
+mod golden;
 mod topology;
 
 use std::collections::BTreeSet;
@@ -112,4 +116,27 @@ fn rules_without_a_weight() {
         &["warning[GW0603]: every backend has weight 0, so requests are answered with 500 \
            (HTTPRoute shop/a spec.rules[0].backendRefs)"],
     );
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn goldens() {
+    use gateway_core::{lint::lint_resources, source::Sources};
+
+    golden::check("lint", |name, text| {
+        let mut sources = Sources::default();
+        let loaded = sources.load(name, text);
+        assert!(loaded.diagnostics.is_empty(), "{name}: {:?}", loaded.diagnostics);
+        let resources = loaded.resources.into_iter().map(|(resource, _)| resource);
+        let snapshot = Snapshot::from_iter(resources);
+        let build = build(&snapshot, &ControllerScope::all());
+        let mut findings = lint(&build.table);
+        findings.extend(lint_resources(&snapshot, &build.table, &build.status));
+        let mut out = String::new();
+        for mut finding in findings {
+            sources.place(&mut finding);
+            golden::write_diagnostic(&mut out, &finding);
+        }
+        out
+    });
 }

@@ -114,7 +114,10 @@ codes! {
     DuplicateMatch = "GW0601", "another match is the same and comes first";
     UnreachableMatch = "GW0602", "another match always comes first";
     NoWeight = "GW0603", "no backend of the rule has a weight";
-    PlainExpression = "GW0604", "the regular expression is a plain path";
+    PlainExpression = "GW0604", "the regular expression is a plain value";
+    HostnameNotServed = "GW0605", "no listener serves the hostname";
+    RouteUnattached = "GW0606", "the route has no parent";
+    GrantUnused = "GW0607", "the grant permits nothing that is referred to";
     Unreadable = "GW0801", "the file cannot be read";
 }
 

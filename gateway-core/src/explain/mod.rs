@@ -5,6 +5,7 @@
 //! holds that both come to the same.
 
 mod failure;
+mod outcome;
 mod render;
 
 use std::sync::Arc;
@@ -15,11 +16,13 @@ use crate::{
     backend::WeightedBackend,
     compile::{Ingress, Miss, RankedMatch, RouteTable},
     decide::{Cause, Respond},
-    matcher::{HostPattern, RequestHead, is_grpc_content_type},
-    resolve::topology::{Listener, ListenerProtocol, Rule},
+    filter::RequestFacts,
+    matcher::{HostPattern, PathPattern, Precedence, RequestHead, is_grpc_content_type},
+    resolve::topology::{Listener, ListenerProtocol},
 };
 
 pub use failure::Failure;
+pub use outcome::Outcome;
 
 /// All that was looked at for a request, in the order of looking.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -62,7 +65,7 @@ pub struct ListenerStep {
 pub struct HostStep {
     /// The host, with a wildcard or `*` for any.
     pub hostname: String,
-    /// Matches whose path fits, the best first, up to the winner and some beyond.
+    /// Matches whose path fits, the best first; of many, those that have the least against them.
     pub matches: Vec<MatchStep>,
     /// How many matches have another path.
     pub other_paths: usize,
@@ -87,6 +90,9 @@ pub struct MatchStep {
     pub asks: String,
     /// What the request does not have; empty if all of it fits.
     pub failures: Vec<Failure>,
+    /// If all of it fits and another wins: what the other has over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loses_because: Option<&'static str>,
 }
 
 /// What becomes of the request.
@@ -97,11 +103,16 @@ pub enum Verdict {
     #[serde(rename_all = "camelCase")]
     Forward {
         /// The match that won.
-        winner: MatchStep,
+        winner: Box<MatchStep>,
         /// What the filters of the rule do, in order.
         filters: Vec<String>,
         /// The backends to choose from.
         backends: Vec<BackendStep>,
+        /// What comes of filters and backends together.
+        outcome: Outcome,
+        /// Filters that were not tried and might answer before.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        unless: Vec<String>,
     },
     /// The gateway answers.
     #[serde(rename_all = "camelCase")]
@@ -204,12 +215,20 @@ impl Explanation {
         for (hostname, matches) in table.matches_by_rank(listener, head.host()) {
             let (fitting, others): (Vec<_>, Vec<_>) =
                 matches.iter().partition(|found| found.entry.path.is_match(head.path));
-            let steps: Vec<MatchStep> =
+            let mut steps: Vec<MatchStep> =
                 fitting.iter().map(|found| MatchStep::new(found, head)).collect();
-            self.hosts.push(HostStep::new(hostname, &steps, others.len()));
             let winner = steps.iter().position(|step| step.failures.is_empty());
             if let Some(place) = winner {
-                self.verdict = Verdict::forward(steps[place].clone(), fitting[place].rule);
+                for (step, found) in steps.iter_mut().zip(&fitting).skip(place + 1) {
+                    if step.failures.is_empty() {
+                        step.loses_because = Some(advantage(&fitting[place], found));
+                    }
+                }
+            }
+            self.hosts.push(HostStep::new(hostname, &steps, others.len()));
+            if let Some(place) = winner {
+                let winner = steps.swap_remove(place);
+                self.verdict = Verdict::forward(winner, &fitting[place], listener, head);
                 self.nearest_miss = None;
                 return;
             }
@@ -224,12 +243,41 @@ impl Explanation {
 
 impl HostStep {
     fn new(hostname: &HostPattern, fitting: &[MatchStep], other_paths: usize) -> Self {
+        // The winner has nothing against it and is the first of those, so it is always listed.
+        let mut places: Vec<usize> = (0..fitting.len()).collect();
+        places.sort_by_key(|place| fitting[*place].failures.len());
+        places.truncate(LISTED);
+        places.sort_unstable();
         Self {
             hostname: hostname.to_string(),
             other_paths,
-            not_listed: fitting.len().saturating_sub(LISTED),
-            matches: fitting.iter().take(LISTED).cloned().collect(),
+            not_listed: fitting.len() - places.len(),
+            matches: places.into_iter().map(|place| fitting[place].clone()).collect(),
         }
+    }
+}
+
+/// What gives `winner` precedence over `other`, which is on the same host and fits as well.
+fn advantage(winner: &RankedMatch<'_>, other: &RankedMatch<'_>) -> &'static str {
+    let (a, b) = (Precedence::of(winner.entry), Precedence::of(other.entry));
+    if a.class != b.class {
+        "the other's kind of path comes first"
+    } else if a.path_length != b.path_length {
+        "the other's path is longer"
+    } else if a.grpc_method_length != b.grpc_method_length {
+        "the other's gRPC method is longer"
+    } else if a.method != b.method {
+        "the other names a method"
+    } else if a.headers != b.headers {
+        "the other names more headers"
+    } else if a.query_params != b.query_params {
+        "the other names more query parameters"
+    } else if winner.route.key == other.route.key {
+        "the other stands before it in the route"
+    } else if winner.route.created != other.route.created {
+        "the other's route is older"
+    } else {
+        "the name of the other's route comes first"
     }
 }
 
@@ -242,6 +290,7 @@ impl MatchStep {
             match_index: found.match_index,
             asks: found.entry.to_string(),
             failures: failure::failures(found.entry, head),
+            loses_because: None,
         }
     }
 
@@ -252,13 +301,30 @@ impl MatchStep {
 }
 
 impl Verdict {
-    fn forward(winner: MatchStep, rule: &Rule) -> Self {
+    fn forward(
+        winner: MatchStep,
+        found: &RankedMatch<'_>,
+        listener: &Listener,
+        head: &RequestHead<'_>,
+    ) -> Self {
+        let rule = found.rule;
+        let facts = RequestFacts {
+            scheme: listener.scheme(),
+            listener_port: listener.port,
+            matched_prefix: match &found.entry.path {
+                PathPattern::Prefix(prefix) => Some(prefix.len()),
+                PathPattern::Exact(_) | PathPattern::Regex(_) => None,
+            },
+        };
+        let (outcome, unless) = outcome::outcome(rule, head, &facts);
         let backends = rule.backends.as_slice();
         let total: u64 = backends.iter().map(|backend| u64::from(backend.weight)).sum();
         Self::Forward {
-            winner,
+            winner: Box::new(winner),
             filters: rule.filters.iter().map(ToString::to_string).collect(),
             backends: backends.iter().map(|backend| BackendStep::new(backend, total)).collect(),
+            outcome,
+            unless,
         }
     }
 }

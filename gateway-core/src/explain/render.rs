@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{BackendStep, Explanation, Failure, HostStep, ListenerStep, MatchStep, Verdict};
+use super::{
+    BackendStep, Explanation, Failure, HostStep, ListenerStep, MatchStep, Outcome, Verdict,
+};
 
 struct Node {
     text: String,
@@ -55,7 +57,7 @@ fn listener(step: &ListenerStep) -> Node {
 
 fn host(step: &HostStep, verdict: &Verdict) -> Node {
     let winner = match verdict {
-        Verdict::Forward { winner, .. } => Some(winner),
+        Verdict::Forward { winner, .. } => Some(&**winner),
         Verdict::Respond { .. } => None,
     };
     let mut children: Vec<Node> =
@@ -71,10 +73,10 @@ fn host(step: &HostStep, verdict: &Verdict) -> Node {
 
 fn match_step(step: &MatchStep, winner: Option<&MatchStep>) -> Node {
     let rule = step.rule_name.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
-    let outcome = match winner {
-        Some(winner) if winner == step => ": wins",
-        Some(_) if step.failures.is_empty() => ": fits, but comes later",
-        _ => "",
+    let outcome = match (winner, step.loses_because) {
+        (Some(winner), _) if winner == step => ": wins".to_owned(),
+        (_, Some(because)) => format!(": fits, but comes later, {because}"),
+        _ => String::new(),
     };
     let place = format!("{} rule {}{rule} match {}", step.route, step.rule, step.match_index);
     Node {
@@ -93,22 +95,41 @@ fn failure(failure: &Failure) -> Node {
 
 fn verdict(verdict: &Verdict) -> Node {
     match verdict {
-        Verdict::Forward { winner, filters, backends } => {
+        Verdict::Forward { winner, filters, backends, outcome, unless } => {
             let filters = filters.iter().map(|text| Node::leaf(format!("filter: {text}")));
             let mut children: Vec<Node> = filters.chain(backends.iter().map(backend)).collect();
-            if backends.is_empty() {
-                children.push(Node::leaf("no backends: 500 unless a filter answers"));
-            }
+            children.extend(self::outcome(outcome, unless));
             let text = format!("served by {} rule {}", winner.route, winner.rule);
             Node { text, children }
         }
-        Verdict::Respond { status, grpc_status: None, cause } => {
-            Node::leaf(format!("answered with {status}: {cause}"))
-        }
-        Verdict::Respond { status, grpc_status: Some(code), cause } => {
-            Node::leaf(format!("answered with {status}, grpc-status {code}: {cause}"))
+        Verdict::Respond { status, grpc_status, cause } => {
+            Node::leaf(answer(*status, *grpc_status, cause))
         }
     }
+}
+
+/// What comes of filters and backends; nothing if the request goes on as it is.
+fn outcome(outcome: &Outcome, unless: &[String]) -> Option<Node> {
+    let mut text = match outcome {
+        Outcome::Forwarded { rewritten: false, .. } => return None,
+        Outcome::Forwarded { authority, target, .. } => {
+            format!("forwarded as {target:?} of host {authority:?}")
+        }
+        Outcome::Answered { status, grpc_status, cause, location } => {
+            let location = location.iter().map(|location| format!(", location {location:?}"));
+            answer(*status, *grpc_status, cause) + &location.collect::<String>()
+        }
+        Outcome::Unknown => "what the filters do cannot be tried on such a request".to_owned(),
+    };
+    if !unless.is_empty() {
+        text.push_str(&format!(", unless stopped or changed by {}", unless.join(" or by ")));
+    }
+    Some(Node::leaf(text))
+}
+
+fn answer(status: u16, grpc_status: Option<u8>, cause: &str) -> String {
+    let grpc_status = grpc_status.map(|code| format!(", grpc-status {code}"));
+    format!("answered with {status}{}: {cause}", grpc_status.unwrap_or_default())
 }
 
 fn backend(step: &BackendStep) -> Node {

@@ -18,22 +18,22 @@ pub(super) struct Grants {
 
 /// Who refers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Referrer<'a> {
-    pub(super) kind: Kind,
-    pub(super) namespace: &'a str,
+pub(crate) struct Referrer<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) namespace: &'a str,
 }
 
 /// What is referred to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Referent<'a> {
-    pub(super) group: &'a str,
-    pub(super) kind: &'a str,
-    pub(super) namespace: &'a str,
-    pub(super) name: &'a str,
+pub(crate) struct Referent<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
 }
 
 impl<'a> Referrer<'a> {
-    pub(super) fn of(object: &'a ObjectKey) -> Self {
+    pub(crate) fn of(object: &'a ObjectKey) -> Self {
         Self { kind: object.kind, namespace: &object.namespace }
     }
 }
@@ -58,7 +58,8 @@ impl Grants {
     }
 }
 
-fn grant_permits(grant: &ReferenceGrant, from: Referrer<'_>, to: Referent<'_>) -> bool {
+/// Whether `grant`, if it lies in the namespace of `to`, permits `from` to refer to it.
+pub(crate) fn grant_permits(grant: &ReferenceGrant, from: Referrer<'_>, to: Referent<'_>) -> bool {
     let trusted = grant.spec.from.iter().any(|entry| {
         entry.group() == from.kind.group()
             && entry.kind == from.kind.as_str()

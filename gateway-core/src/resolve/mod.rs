@@ -41,6 +41,7 @@ pub use status::{ObjectStatus, StatusReport};
 use crate::{diagnostic::Diagnostic, scope::ControllerScope, snapshot::Snapshot};
 
 use grant::Grants;
+pub(crate) use grant::{Referent, Referrer, grant_permits};
 pub(crate) use resolution::Resolution;
 use topology::Topology;
 

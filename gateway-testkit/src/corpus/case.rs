@@ -95,7 +95,7 @@ fn collect(root: &Path, folder: &Path, names: &mut Vec<String>) -> Result<(), Co
         let below = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
         if path.is_dir() {
             // Shared objects and schemas are no cases.
-            if !matches!(&*below, "include" | "crds" | "yaml" | "validate" | "cli") {
+            if !matches!(&*below, "include" | "crds" | "yaml" | "validate" | "lint" | "cli") {
                 collect(root, &path, names)?;
             }
         } else if let Some(name) = below.strip_suffix(".yaml")
