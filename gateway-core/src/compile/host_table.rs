@@ -8,20 +8,16 @@
 //! expressions through the literal segments that they start with. The cost of a look-up depends on
 //! the request and on the matches that share its very path, not on how many others there are.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
-    candidate::{Candidate, Place, Request},
-    hasher::{Boundaries, Hasher, Reach, indexed_prefix},
-    literal::LiteralStart,
+    candidate::{Candidate, Request},
+    hasher::{Boundaries, Hasher, Reach},
     regex_set::RegexSet,
-    selector::{FEW, Selector, ValueKey},
+    selector::Selector,
     span_index::{Span, SpanIndex},
 };
-use crate::{
-    matcher::{CompiledRegex, PathPattern, Pattern, Precedence, RouteMatch},
-    resolve::topology::Route,
-};
+use crate::resolve::topology::Route;
 
 /// The routes that are attached to one host of one listener. Immutable.
 #[derive(Debug)]
@@ -29,37 +25,35 @@ pub(super) struct HostTable {
     /// Every route once, the senior first.
     pub(super) routes: Box<[Arc<Route>]>,
     /// All matches; those of one path or bucket stand together, by rank.
-    candidates: Box<[Candidate]>,
-    prefixes: SpanIndex,
-    reach: Reach,
-    needs_grpc: bool,
+    pub(super) candidates: Box<[Candidate]>,
+    pub(super) prefixes: SpanIndex,
+    pub(super) reach: Reach,
+    pub(super) needs_grpc: bool,
     /// What tables of nothing but prefixes do not have.
-    rare: Option<Box<Rare>>,
+    pub(super) rare: Option<Box<Rare>>,
 }
 
 #[derive(Debug, Default)]
-struct Rare {
-    exact: SpanIndex,
+pub(super) struct Rare {
+    pub(super) exact: SpanIndex,
     /// Spans of `buckets`.
-    regexes: SpanIndex,
-    buckets: Box<[Bucket]>,
-    selectors: Box<[Selector]>,
+    pub(super) regexes: SpanIndex,
+    pub(super) buckets: Box<[Bucket]>,
+    pub(super) selectors: Box<[Selector]>,
     /// The best rule without matches, which is one of a layer 4 route.
-    stream: Option<Candidate>,
+    pub(super) stream: Option<Candidate>,
 }
 
 /// Regular expressions that start with the same segments.
 #[derive(Debug)]
-struct Bucket {
-    set: RegexSet,
+pub(super) struct Bucket {
+    pub(super) set: RegexSet,
     /// The matches of each expression.
-    spans: Box<[Span]>,
+    pub(super) spans: Box<[Span]>,
 }
 
 /// A span of candidates, unless this bit marks a place in the list of selectors.
-const SELECTOR: u32 = 1 << 31;
-/// More selectors in a row than this are not made.
-const MAX_SELECTORS: usize = 4;
+pub(super) const SELECTOR: u32 = 1 << 31;
 
 impl HostTable {
     /// The best match of the request.
@@ -198,197 +192,4 @@ impl<'a> Search<'_, 'a> {
     fn path_holds(&self, candidate: &Candidate) -> bool {
         candidate.entry(&self.table.routes).path.is_match(self.request.head.path)
     }
-}
-
-// === building ===
-
-/// A match on its way into the table.
-#[derive(Clone, Copy)]
-struct Flat<'r> {
-    rank: u32,
-    place: Place,
-    entry: &'r RouteMatch,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Exact,
-    Prefix,
-    Regex,
-}
-
-struct Builder {
-    hasher: Hasher,
-    candidates: Vec<Candidate>,
-    selectors: Vec<Selector>,
-}
-
-impl HostTable {
-    /// `routes`: each once, the senior first.
-    pub(super) fn new(hasher: Hasher, routes: Vec<Arc<Route>>) -> Self {
-        let mut parts: BTreeMap<Part, Vec<(u64, Flat<'_>)>> = BTreeMap::new();
-        let mut reach = Reach::default();
-        for flat in ranked(&routes) {
-            let (part, hash) = locate(hasher, &flat.entry.path, &mut reach);
-            parts.entry(part).or_default().push((hash, flat));
-        }
-        let mut builder = Builder { hasher, candidates: Vec::new(), selectors: Vec::new() };
-        let mut part = |part| parts.remove(&part).unwrap_or_default();
-        let exact = builder.spans(part(Part::Exact));
-        let prefixes = builder.spans(part(Part::Prefix));
-        let (regexes, buckets) = builder.buckets(part(Part::Regex));
-        let stream = stream(&routes);
-        let is_rare = !exact.is_empty()
-            || !buckets.is_empty()
-            || !builder.selectors.is_empty()
-            || stream.is_some();
-        let rare = is_rare.then(|| {
-            Box::new(Rare {
-                exact: SpanIndex::new(&exact),
-                regexes: SpanIndex::new(&regexes),
-                buckets: buckets.into(),
-                selectors: builder.selectors.into(),
-                stream,
-            })
-        });
-        let needs_grpc = builder.candidates.iter().any(|candidate| candidate.entry(&routes).grpc);
-        Self {
-            prefixes: SpanIndex::new(&prefixes),
-            candidates: builder.candidates.into(),
-            reach,
-            needs_grpc,
-            rare,
-            routes: routes.into(),
-        }
-    }
-}
-
-/// All matches of `routes` in the order of the specification.
-fn ranked(routes: &[Arc<Route>]) -> Vec<Flat<'_>> {
-    let mut entries: Vec<(Precedence, Place, &RouteMatch)> = places(routes).collect();
-    // SPEC: after the precedence come the route's age and name, which are the order of `routes`,
-    // then the place of the rule and of the match.
-    entries.sort_unstable_by_key(|(precedence, place, _)| (*precedence, *place));
-    let ranks = 0..;
-    ranks.zip(entries).map(|(rank, (_, place, entry))| Flat { rank, place, entry }).collect()
-}
-
-fn places(routes: &[Arc<Route>]) -> impl Iterator<Item = (Precedence, Place, &RouteMatch)> {
-    // The API permits 16 rules of 64 matches; what a place cannot hold is left out.
-    (0..=u32::MAX).zip(routes).flat_map(|(route, object)| {
-        (0..=u16::MAX).zip(&object.rules).flat_map(move |(rule, object)| {
-            (0..=u16::MAX).zip(&object.matches).map(move |(entry, object)| {
-                (Precedence::of(object), Place { route, rule, entry }, object)
-            })
-        })
-    })
-}
-
-/// Where a path is listed. Widens `reach` so that requests are read that far.
-fn locate(hasher: Hasher, path: &PathPattern, reach: &mut Reach) -> (Part, u64) {
-    let (part, key) = match path {
-        PathPattern::Exact(path) => {
-            reach.exact_length = reach.exact_length.max(path.len() + 1);
-            return (Part::Exact, hasher.text(path.as_bytes()));
-        }
-        PathPattern::Prefix(path) => (Part::Prefix, path.to_string()),
-        PathPattern::Regex(pattern) => {
-            (Part::Regex, LiteralStart::of(pattern.source()).segments().to_owned())
-        }
-    };
-    let (key, depth) = indexed_prefix(&key);
-    reach.depths |= 1 << depth;
-    reach.prefix_length = reach.prefix_length.max(key.len());
-    (part, hasher.text(key.as_bytes()))
-}
-
-fn stream(routes: &[Arc<Route>]) -> Option<Candidate> {
-    let route = routes
-        .iter()
-        .position(|route| route.rules.first().is_some_and(|rule| rule.matches.is_empty()))?;
-    let place = Place { route: u32::try_from(route).ok()?, rule: 0, entry: 0 };
-    Some(Candidate::new(0, place, &RouteMatch::any()))
-}
-
-/// The runs of equal keys in a list that is sorted by them.
-fn runs<T, K: Eq>(list: &[T], key: impl Fn(&T) -> K) -> impl Iterator<Item = &[T]> {
-    list.chunk_by(move |a, b| key(a) == key(b))
-}
-
-impl Builder {
-    /// Lists the matches of one part by hash.
-    fn spans(&mut self, mut entries: Vec<(u64, Flat<'_>)>) -> Vec<(u64, Span)> {
-        entries.sort_unstable_by_key(|(hash, flat)| (*hash, flat.rank));
-        runs(&entries, |(hash, _)| *hash)
-            .map(|run| {
-                let flats: Vec<Flat<'_>> = run.iter().map(|(_, flat)| *flat).collect();
-                (run[0].0, self.span(&flats, &mut Vec::new()))
-            })
-            .collect()
-    }
-
-    fn buckets(&mut self, mut entries: Vec<(u64, Flat<'_>)>) -> (Vec<(u64, Span)>, Vec<Bucket>) {
-        entries.sort_unstable_by_key(|(hash, flat)| (*hash, source(flat.entry), flat.rank));
-        let mut buckets = Vec::new();
-        let mut spans = Vec::new();
-        for bucket in runs(&entries, |(hash, _)| *hash) {
-            let (mut expressions, mut groups) = (Vec::new(), Vec::new());
-            for group in bucket.chunk_by(|(_, a), (_, b)| a.entry.path == b.entry.path) {
-                let flats: Vec<Flat<'_>> = group.iter().map(|(_, flat)| *flat).collect();
-                expressions.extend(path_regex(flats[0].entry).cloned());
-                groups.push(self.span(&flats, &mut Vec::new()));
-            }
-            spans.push((bucket[0].0, Span { start: count(&buckets), length: 1 }));
-            buckets.push(Bucket { set: RegexSet::new(&expressions), spans: groups.into() });
-        }
-        (spans, buckets)
-    }
-
-    /// Lists matches of one path, sorted by rank: as they are, or behind a selector.
-    fn span(&mut self, flats: &[Flat<'_>], used: &mut Vec<ValueKey>) -> Span {
-        if flats.len() > FEW && used.len() < MAX_SELECTORS {
-            let entries = flats.iter().map(|flat| flat.entry);
-            if let Some(key) = ValueKey::best(entries, used) {
-                used.push(key.clone());
-                let span = self.selector(flats, key, used);
-                used.pop();
-                return span;
-            }
-        }
-        let start = count(&self.candidates);
-        let candidates = flats.iter().map(|flat| Candidate::new(flat.rank, flat.place, flat.entry));
-        self.candidates.extend(candidates);
-        Span { start, length: count(flats) }
-    }
-
-    fn selector(&mut self, flats: &[Flat<'_>], key: ValueKey, used: &mut Vec<ValueKey>) -> Span {
-        let mut by_value: BTreeMap<Option<u64>, Vec<Flat<'_>>> = BTreeMap::new();
-        for flat in flats {
-            by_value.entry(key.hash_in(self.hasher, flat.entry)).or_default().push(*flat);
-        }
-        let rest = by_value.remove(&None).unwrap_or_default();
-        let rest = self.span(&rest, used);
-        let values: Vec<(u64, Span)> = by_value
-            .into_iter()
-            .filter_map(|(hash, flats)| Some((hash?, self.span(&flats, used))))
-            .collect();
-        let start = count(&self.selectors);
-        self.selectors.push(Selector::new(key, &values, rest));
-        Span { start, length: SELECTOR }
-    }
-}
-
-fn path_regex(entry: &RouteMatch) -> Option<&Arc<CompiledRegex>> {
-    match &entry.path {
-        PathPattern::Regex(Pattern::Regex(regex)) => Some(regex),
-        _ => None,
-    }
-}
-
-fn source(entry: &RouteMatch) -> Option<&str> {
-    path_regex(entry).map(|regex| regex.source())
-}
-
-fn count<T>(list: &[T]) -> u32 {
-    u32::try_from(list.len()).expect("four billion matches do not fit into memory")
 }

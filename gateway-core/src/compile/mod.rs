@@ -15,8 +15,10 @@
 //! A request that no route of its exact host serves falls through to the wildcards that cover the
 //! host and then to routes of any host, all of the same listener.
 
+mod build;
 mod candidate;
 mod edit;
+mod found;
 mod hasher;
 mod host_index;
 mod host_table;
@@ -27,9 +29,12 @@ mod route_set;
 mod selector;
 mod seniority;
 mod span_index;
+mod stats;
 mod table;
 
 pub use edit::Edit;
+pub use found::{BindId, Found, Ingress, Miss};
 pub(crate) use inspect::RankedMatch;
 pub(crate) use literal::{LiteralStart, Rest};
-pub use table::{BindId, Found, Ingress, Miss, RouteTable, Stats};
+pub use stats::Stats;
+pub use table::RouteTable;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Edit,
+    BindId, Edit, Found, Ingress, Miss,
     candidate::{Candidate, Request},
     hasher::Hasher,
     host_index::HostIndex,
@@ -17,10 +17,9 @@ use super::{
 };
 use crate::{
     api::ObjectKey,
-    filter::RequestFacts,
     matcher::{HostPattern, PathPattern, RequestHead, is_grpc_content_type},
     resolve::topology::{
-        Bind, BindKey, Listener, ListenerId, ListenerProtocol, Route, Rule, Topology, Transport,
+        Bind, BindKey, Listener, ListenerId, ListenerProtocol, Route, Topology, Transport,
     },
 };
 
@@ -33,7 +32,7 @@ pub(super) struct Inner {
     pub(super) hasher: Hasher,
     pub(super) routes: RouteSet,
     pub(super) listeners: Vec<ListenerTable>,
-    binds: Arc<[BindTable]>,
+    pub(super) binds: Arc<[BindTable]>,
 }
 
 /// A listener and the hosts that routes are attached to.
@@ -43,98 +42,10 @@ pub(super) struct ListenerTable {
     pub(super) hosts: HostIndex<Arc<HostTable>>,
 }
 
-struct BindTable {
+pub(super) struct BindTable {
     bind: Bind,
     /// Listeners with a hostname, also the empty one.
     by_host: HostIndex<ListenerId>,
-}
-
-/// A socket of a table and of all that were [edited](RouteTable::edit) from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BindId(u32);
-
-/// How a request came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ingress<'a> {
-    /// The socket.
-    pub bind: BindId,
-    /// Over TLS: the server name that the client sent, if any.
-    pub tls: Option<Option<&'a str>>,
-}
-
-impl<'a> Ingress<'a> {
-    /// In plain text.
-    #[must_use]
-    pub fn plain(bind: BindId) -> Self {
-        Self { bind, tls: None }
-    }
-
-    /// Over TLS, with the server name that the client sent.
-    #[must_use]
-    pub fn tls(bind: BindId, sni: Option<&'a str>) -> Self {
-        Self { bind, tls: Some(sni) }
-    }
-}
-
-/// The rule of a request or a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Found<'t> {
-    /// The listener that it came in by.
-    pub listener: &'t Arc<Listener>,
-    /// The route.
-    pub route: &'t Arc<Route>,
-    /// The rule, one of the route's.
-    pub rule: &'t Arc<Rule>,
-    /// The entry of the rule's matches; 0 for rules that have none.
-    pub match_index: usize,
-    /// Bytes of the path that a prefix covers, without trailing slash; none if the path was matched
-    /// in another way.
-    pub matched_prefix: Option<usize>,
-}
-
-impl Found<'_> {
-    /// What filters want to know besides the head of the request.
-    #[must_use]
-    pub fn facts(&self) -> RequestFacts {
-        RequestFacts {
-            scheme: self.listener.scheme(),
-            listener_port: self.listener.port,
-            matched_prefix: self.matched_prefix,
-        }
-    }
-}
-
-/// Why no rule serves a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Miss {
-    /// No listener of the socket serves the host.
-    NoListener,
-    /// The connection's server name belongs to another listener than the host of the request.
-    Misdirected,
-    /// No route of the listener matches.
-    NoRoute {
-        /// Whether the request is a gRPC call and has to be told so.
-        grpc: bool,
-    },
-}
-
-/// Sizes of a table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Sockets.
-    pub binds: usize,
-    /// Listeners.
-    pub listeners: usize,
-    /// Hosts with routes, counted for each listener.
-    pub hosts: usize,
-    /// Routes.
-    pub routes: usize,
-    /// Matches, counted for each host that they are listed under.
-    pub matches: usize,
-    /// Estimated bytes of the index, without the routes, rules and expressions that it refers to.
-    pub index_bytes: usize,
 }
 
 impl RouteTable {
@@ -245,28 +156,6 @@ impl RouteTable {
     /// All listeners, in the order of the topology: a [`ListenerId`] is a place in it.
     pub fn listeners(&self) -> impl Iterator<Item = &Arc<Listener>> {
         self.0.listeners.iter().map(|table| &table.listener)
-    }
-
-    /// Counts and measures the table. Takes time in proportion to the number of hosts.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        let inner = &*self.0;
-        let mut stats = Stats {
-            binds: inner.binds.len(),
-            listeners: inner.listeners.len(),
-            routes: inner.routes.len(),
-            index_bytes: inner.routes.bytes(),
-            ..Stats::default()
-        };
-        for listener in &inner.listeners {
-            stats.index_bytes += listener.hosts.bytes();
-            for (_, table) in listener.hosts.iter() {
-                stats.hosts += 1;
-                stats.matches += table.len();
-                stats.index_bytes += table.bytes();
-            }
-        }
-        stats
     }
 
     pub(super) fn inner(&self) -> &Inner {
