@@ -33,10 +33,11 @@ impl LiteralStart {
         let mut text = String::new();
         let mut at = 0;
         while let Some((char, length)) = literal(&source[at..]) {
-            match source[at + length..].bytes().next() {
-                // The char may be missing, so it is no part of the start.
-                Some(b'?' | b'*' | b'{') => break,
-                Some(b'+') => {
+            match source.as_bytes()[at + length..] {
+                // The char may be missing, so it is no part of the start; also where it is a
+                // repetition that is repeated, as in `a+*`.
+                [b'?' | b'*' | b'{', ..] | [b'+', b'?' | b'*' | b'{' | b'+', ..] => break,
+                [b'+', ..] => {
                     text.push(char);
                     return Self { text, rest: Rest::Other };
                 }
@@ -176,6 +177,7 @@ mod tests {
         check("/a/?", "/a", "", Rest::Other);
         check("/a/+", "/a/", "/a", Rest::Other);
         check("/a/b{0}", "/a/", "/a", Rest::Other);
+        check("/ab+*(/.*)?", "/a", "", Rest::Other);
         check("/a(/.*)?", "/a", "/a", Rest::Below);
         check("^/a(/|$)(.*)$", "/a", "/a", Rest::Below);
         check("/a|/b", "", "", Rest::Other);
