@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gateway_core::{
     build::{Build, build},
     diagnostic::Diagnostic,
-    lint::lint,
+    lint::{lint, lint_resources},
     scope::ControllerScope,
     snapshot::Snapshot,
 };
@@ -42,8 +42,9 @@ impl Inspection {
     /// no mistake but doubtful.
     pub(super) fn diagnostics(&self) -> Vec<Diagnostic> {
         let mut found = self.source.diagnostics();
-        let doubtful = lint(&self.build.table);
-        let together = self.build.diagnostics.iter().cloned().chain(doubtful);
+        let Build { table, status, .. } = &self.build;
+        let idle = lint_resources(&self.snapshot, table, status);
+        let together = self.build.diagnostics.iter().cloned().chain(lint(table)).chain(idle);
         let placed = together.map(|mut diagnostic| {
             self.source.place(&mut diagnostic);
             diagnostic
