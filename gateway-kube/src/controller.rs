@@ -255,14 +255,8 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     fn found(&mut self, found: Found) {
         let notices = &self.settings.notices;
         match found {
-            Found::Served(served) => {
-                let missing = served.missing();
-                let before = self.served.as_ref().map(Served::missing);
-                if !missing.is_empty() && before.as_ref() != Some(&missing) {
-                    notices(Notice::Missing(missing));
-                }
-                self.served = Some(served);
-            }
+            Found::Served(served) => self.served = Some(served),
+            Found::Missing(kinds) => notices(Notice::Missing(kinds)),
             Found::Undiscovered(error) => notices(Notice::Undiscovered(error)),
             Found::Bundle(version) => self.bundle = Some(version),
         }
@@ -465,7 +459,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     }
 
     fn written(&mut self, written: crate::writer::Written) {
-        self.writer.finish(written, &self.builder, &mut self.store);
+        self.writer.finish(written, &mut self.store);
     }
 
     /// Lets writes that are under way come to their end.

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
+use gateway_core::api::Kind;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client,
@@ -50,7 +51,9 @@ const AFTER_CHANGE: &[Duration] = &[
 pub(crate) enum Found {
     /// The kinds that are served.
     Served(Served),
-    /// Discovery failed; it is repeated.
+    /// Kinds that are still not served after a while.
+    Missing(Vec<Kind>),
+    /// Discovery failed, after it did not; it is repeated.
     Undiscovered(String),
     /// The version of the CRDs; none if we may not look.
     Bundle(Option<String>),
@@ -58,23 +61,24 @@ pub(crate) enum Found {
 
 /// Looks which kinds are served until nobody listens; at once when `again` says so.
 pub(crate) async fn explore(client: Client, again: Arc<Notify>, found: mpsc::Sender<Found>) {
-    let mut last: Option<Served> = None;
+    let mut explorer = Explorer { found, last: None, missing: Vec::new(), failed: false };
     let mut pauses = Pauses::new();
     let mut schedule = AFTER_CHANGE.iter();
     loop {
         let pause = match discover(&client).await {
             Ok(served) => {
                 pauses = Pauses::new();
-                if last.as_ref() != Some(&served) {
-                    last = Some(served.clone());
-                    if found.send(Found::Served(served)).await.is_err() {
-                        return;
-                    }
+                let pause = schedule.next();
+                if explorer.tell(served, pause.is_none()).await.is_none() {
+                    return;
                 }
-                schedule.next().copied().unwrap_or(ROUND)
+                pause.copied().unwrap_or(ROUND)
             }
             Err(error) => {
-                if found.send(Found::Undiscovered(of_client(&error).text)).await.is_err() {
+                let first = !std::mem::replace(&mut explorer.failed, true);
+                if first
+                    && explorer.send(Found::Undiscovered(of_client(&error).text)).await.is_none()
+                {
                     return;
                 }
                 pauses.next().unwrap_or(ROUND)
@@ -83,6 +87,38 @@ pub(crate) async fn explore(client: Client, again: Arc<Notify>, found: mpsc::Sen
         if timeout(pause, again.notified()).await.is_ok() {
             schedule = AFTER_CHANGE.iter();
         }
+    }
+}
+
+/// Tells what differs from what was told before.
+struct Explorer {
+    found: mpsc::Sender<Found>,
+    last: Option<Served>,
+    missing: Vec<Kind>,
+    failed: bool,
+}
+
+impl Explorer {
+    /// None if nobody listens.
+    async fn tell(&mut self, served: Served, calm: bool) -> Option<()> {
+        self.failed = false;
+        let missing = served.missing();
+        if self.last.as_ref() != Some(&served) {
+            self.last = Some(served.clone());
+            self.send(Found::Served(served)).await?;
+        }
+        // Of CRDs that are just being installed nobody needs to hear.
+        if calm && self.missing != missing {
+            self.missing.clone_from(&missing);
+            if !missing.is_empty() {
+                self.send(Found::Missing(missing)).await?;
+            }
+        }
+        Some(())
+    }
+
+    async fn send(&self, found: Found) -> Option<()> {
+        self.found.send(found).await.ok()
     }
 }
 

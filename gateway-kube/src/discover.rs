@@ -56,8 +56,12 @@ pub(crate) async fn discover(client: &Client) -> Result<Served, kube::Error> {
         let Some(found) = groups.iter().find(|found| found.name == group) else { continue };
         let mut by_version = BTreeMap::new();
         for version in &found.versions {
-            let resources = client.list_api_group_resources(&version.group_version).await?;
-            by_version.insert(version.version.as_str(), resources.resources);
+            match client.list_api_group_resources(&version.group_version).await {
+                Ok(resources) => by_version.insert(version.version.as_str(), resources.resources),
+                // A group that has just come or gone is listed before or after it is served.
+                Err(kube::Error::Api(status)) if status.code == 404 => None,
+                Err(error) => return Err(error),
+            };
         }
         for kind in Kind::ALL.iter().copied().filter(|kind| kind.group() == group) {
             // The preferred version first.

@@ -89,6 +89,8 @@ pub(crate) struct Writer {
 /// What became of a write.
 pub(crate) struct Written {
     job: Job,
+    /// What was to be written, if it was a status.
+    wanted: Option<ObjectStatus>,
     outcome: Outcome,
 }
 
@@ -223,11 +225,12 @@ impl Writer {
                 Box::pin(write_status(api, key.name.to_string(), body))
             }
         };
+        let wanted = builder.status().get(key).filter(|_| matches!(job, Job::Status(_))).cloned();
         let job = job.clone();
         Some(Box::pin(async move {
             let outcome = timeout(REQUEST, outcome).await;
             let late = |_| Outcome::Failed("the API server does not answer in time".to_owned());
-            Written { job, outcome: outcome.unwrap_or_else(late) }
+            Written { job, wanted, outcome: outcome.unwrap_or_else(late) }
         }))
     }
 
@@ -267,15 +270,15 @@ impl Writer {
     }
 
     /// Takes note of a write that ended.
-    pub(crate) fn finish(&mut self, written: Written, builder: &Builder, store: &mut Store) {
-        let Written { job, outcome } = written;
+    pub(crate) fn finish(&mut self, written: Written, store: &mut Store) {
+        let Written { job, wanted, outcome } = written;
         self.busy.remove(&job);
         let key = job.key();
         match outcome {
             Outcome::Done(version) => {
                 self.failures.remove(&job);
-                if let (Some(version), Job::Status(_)) = (version, &job) {
-                    self.settle(key, &version, builder);
+                if let (Some(version), Some(wanted)) = (version, &wanted) {
+                    self.settle(key, &version, wanted);
                     store.learn(key, Some(version));
                 }
             }
@@ -304,12 +307,9 @@ impl Writer {
 
     /// Remembers a status of which the API server does not store all, so that it is not written
     /// over and over.
-    fn settle(&mut self, key: &ObjectKey, version: &Version, builder: &Builder) {
-        let wanted = builder.status().get(key);
-        let differs = wanted
-            .filter(|wanted| merge(wanted, &version.status(), self.writing(key, &now())).is_some());
-        match differs.map(|wanted| self.hash(wanted, version)) {
-            Some(hash) => self.settled.insert(key.clone(), hash),
+    fn settle(&mut self, key: &ObjectKey, version: &Version, wanted: &ObjectStatus) {
+        match merge(wanted, &version.status(), self.writing(key, &now())) {
+            Some(_) => self.settled.insert(key.clone(), self.hash(wanted, version)),
             None => self.settled.remove(key),
         };
     }
