@@ -158,10 +158,15 @@ impl AddressPool {
     ) -> &BTreeMap<ObjectKey, IpAddr> {
         let before = std::mem::take(&mut self.assigned);
         // An address that a spec names is not given to anyone else, unless someone has it already.
+        let named: BTreeSet<IpAddr> =
+            claims.iter().flat_map(|claim| claim.named.iter().copied()).collect();
         let mut taken = BTreeSet::new();
         let wanting = || claims.iter().filter(|claim| claim.wants);
         let held = |claim: &Claim| before.get(&claim.gateway).copied();
-        let shown = |claim: &Claim| claim.shown.iter().copied().find(|at| self.contains(*at));
+        let shown = |claim: &Claim| {
+            let mut shown = claim.shown.iter().copied();
+            shown.find(|address| self.contains(*address) && !named.contains(address))
+        };
         let mut assigned = BTreeMap::new();
         let sources: [&dyn Fn(&Claim) -> Option<IpAddr>; 2] =
             if trust_status { [&shown, &held] } else { [&held, &shown] };
@@ -175,7 +180,7 @@ impl AddressPool {
                 }
             }
         }
-        taken.extend(claims.iter().flat_map(|claim| claim.named.iter().copied()));
+        taken.extend(named);
         let mut free = self.ranges.iter().flat_map(|range| range.addresses());
         for claim in wanting() {
             if !assigned.contains_key(&claim.gateway) {
@@ -295,7 +300,7 @@ mod tests {
     #[test]
     fn addresses_that_specs_name_are_not_given_to_others() {
         let mut pool = AddressPool::new(["10.0.0.1-10.0.0.2".parse().expect("a range")]);
-        let claims = [claim("a", &[]), named("static", "10.0.0.1")];
+        let claims = [claim("a", &["10.0.0.1"]), named("static", "10.0.0.1")];
         check(&mut pool, &claims, false, &[("a", "10.0.0.2")]);
     }
 }
