@@ -77,7 +77,7 @@ pub(crate) fn merge(wanted: &ObjectStatus, stored: &Value, writing: Writing<'_>)
         _ => return None,
     }
     fields.retain(|name, value| !same(value, &stored[name.as_str()]));
-    (!fields.is_empty()).then(|| Patch { status: Value::Object(fields), full })
+    (!fields.is_empty()).then_some(Patch { status: Value::Object(fields), full })
 }
 
 /// The generation of the object that a status was made for.

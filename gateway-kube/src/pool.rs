@@ -168,11 +168,10 @@ impl AddressPool {
             shown.find(|address| self.contains(*address) && !named.contains(address))
         };
         let mut assigned = BTreeMap::new();
-        let sources: [&dyn Fn(&Claim) -> Option<IpAddr>; 2] =
-            if trust_status { [&shown, &held] } else { [&held, &shown] };
-        for source in sources {
+        for trusted in [trust_status, !trust_status] {
             for claim in wanting() {
-                if let Some(address) = source(claim)
+                let address = if trusted { shown(claim) } else { held(claim) };
+                if let Some(address) = address
                     && !assigned.contains_key(&claim.gateway)
                     && taken.insert(address)
                 {
@@ -266,7 +265,7 @@ mod tests {
     fn each_gateway_keeps_its_own_address() {
         let mut pool = AddressPool::new(["10.0.0.1-10.0.0.3".parse().expect("a range")]);
         let (a, b, c) = (claim("a", &[]), claim("b", &[]), claim("c", &[]));
-        check(&mut pool, &[b.clone()], false, &[("b", "10.0.0.1")]);
+        check(&mut pool, std::slice::from_ref(&b), false, &[("b", "10.0.0.1")]);
         let all = [a.clone(), b.clone(), c.clone()];
         check(&mut pool, &all, false, &[("a", "10.0.0.2"), ("b", "10.0.0.1"), ("c", "10.0.0.3")]);
         // None is left, one is released, the next one gets it.

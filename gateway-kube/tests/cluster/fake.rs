@@ -231,7 +231,7 @@ impl Fake {
                 state.put(id(plural, name), body.clone(), true);
                 ok(&state.objects[&id(plural, name)])
             }
-            ("PUT" | "PATCH", [plural, name, ..]) => state.write(id(plural, name), method, body),
+            ("PUT" | "PATCH", [plural, name, ..]) => state.write(&id(plural, name), method, body),
             _ => failure(405),
         }
     }
@@ -281,8 +281,8 @@ impl State {
         self.events.push((self.version, if new { "ADDED" } else { "MODIFIED" }, id, object));
     }
 
-    fn write(&mut self, id: Id, method: &str, body: &Value) -> Answer {
-        let Some(object) = self.objects.get(&id) else { return failure(404) };
+    fn write(&mut self, id: &Id, method: &str, body: &Value) -> Answer {
+        let Some(object) = self.objects.get(id) else { return failure(404) };
         let (named, stored) =
             (&body["metadata"]["resourceVersion"], &object["metadata"]["resourceVersion"]);
         if named != stored {
@@ -294,7 +294,7 @@ impl State {
             _ => merge(&mut object, body),
         }
         self.put(id.clone(), object, false);
-        ok(&self.objects[&id])
+        ok(&self.objects[id])
     }
 
     fn matching(&self, of: &Id, name: Option<&str>) -> Vec<&Value> {
