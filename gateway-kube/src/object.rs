@@ -75,9 +75,22 @@ pub(crate) fn read(kind: Kind, mut object: DynamicObject) -> Read {
         fields.remove("status");
         fields.insert("metadata".to_owned(), metadata);
     }
+    drop_nulls(&mut data);
     match Resource::deserialize(kind, data) {
         Ok(resource) => Read::Whole(Box::new(resource), version),
         Err(error) => Read::Unreadable(key, error.to_string()),
+    }
+}
+
+/// A field that is null says the same as one that is missing. The API server sends empty lists so.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
     }
 }
 
@@ -138,6 +151,21 @@ mod tests {
         assert_eq!((route.status, route.metadata.resource_version), (None, None));
         assert_eq!((&*version.resource_version, version.generation), ("17", Some(3)));
         assert_eq!(version.status(), json!({"parents": [], "unknown": 1}));
+    }
+
+    #[test]
+    fn empty_lists_may_be_null() {
+        let object = sent(json!({
+            "metadata": {"namespace": "a", "name": "b", "labels": null},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["192.0.2.1"], "conditions": null}],
+            "ports": null,
+        }));
+        let Read::Whole(resource, _) = read(Kind::EndpointSlice, object) else {
+            panic!("the slice can be read");
+        };
+        let Resource::EndpointSlice(slice) = *resource else { panic!("it is a slice") };
+        assert_eq!((slice.endpoints.len(), slice.ports.len()), (1, 0));
     }
 
     #[test]
