@@ -91,20 +91,20 @@ impl DataPlane for Plane {
         self.gateway.assign(own);
         let update = Update { build: built(builder), endpoints: endpoints(builder.snapshot()) };
         let observed = self.gateway.apply(&update).await;
-        if self.observed.as_ref() != Some(&observed) {
-            say_sockets(&self.gateway, &observed);
-            self.observed = Some(observed.clone());
-        }
-        self.admin.show(update.build);
+        say_sockets(&self.gateway, self.observed.as_ref(), &observed);
+        self.observed = Some(observed.clone());
         observed
     }
 
     fn route(&mut self, builder: &Builder) {
         self.gateway.route(builder.table().clone());
-        self.admin.show(built(builder));
     }
 
     fn locate(&mut self, builder: &Builder) {
         self.gateway.locate(endpoints(builder.snapshot()));
+    }
+
+    fn show(&mut self, builder: &Builder) {
+        self.admin.show(built(builder));
     }
 }

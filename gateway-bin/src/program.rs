@@ -203,7 +203,7 @@ impl Program {
             Update { build: built(&self.builder), endpoints: endpoints(self.builder.snapshot()) };
         let observed = self.gateway.apply(&update).await;
         if self.observed.as_ref() != Some(&observed) {
-            say_sockets(&self.gateway, &observed);
+            say_sockets(&self.gateway, self.observed.as_ref(), &observed);
             self.observed = Some(observed.clone());
             if self.builder.apply([Change::Observed(observed)]).rebuilt {
                 let update = Update { build: built(&self.builder), ..update };
@@ -224,15 +224,20 @@ pub(crate) fn built(builder: &Builder) -> Build {
     }
 }
 
-pub(crate) fn say_sockets(gateway: &Gateway, observed: &Observed) {
-    for (key, addresses) in gateway.addresses() {
-        for address in addresses {
-            say(&format!("port {} is served on {address}", key.port));
-        }
-    }
-    for (key, state) in &observed.binds {
-        if let BindState::Failed(message) = state {
-            say(&format!("port {} cannot be served: {message}", key.port));
+/// Tells what became of sockets since `before`.
+pub(crate) fn say_sockets(gateway: &Gateway, before: Option<&Observed>, observed: &Observed) {
+    let known = |key| before.and_then(|before| before.binds.get(key));
+    let addresses = gateway.addresses();
+    for (key, state) in observed.binds.iter().filter(|(key, state)| known(key) != Some(state)) {
+        match state {
+            BindState::Bound => {
+                for address in addresses.get(key).into_iter().flatten() {
+                    say(&format!("port {} is served on {address}", key.port));
+                }
+            }
+            BindState::Failed(message) => {
+                say(&format!("port {} cannot be served: {message}", key.port));
+            }
         }
     }
 }

@@ -1,13 +1,12 @@
-//! The loop: what is watched, built, served and written.
+//! What is done about news: watched, built, served, written.
 //!
-//! In: a connection, [`Settings`] and a [`DataPlane`]. Out: the data plane serves what the cluster
-//! says, and the cluster says what became of it. Not here: how anything of that is done.
+//! In: messages of the watches, what the CRDs are, whether we lead. Out: calls of the [`DataPlane`],
+//! jobs for the writer. Not here: waiting for news (`run`), and how any of that is done.
 //!
 //! Status is written after the data plane serves what it tells, never before.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    future::Future,
     net::IpAddr,
     sync::Arc,
     time::Duration,
@@ -16,28 +15,24 @@ use std::{
 use gateway_core::{
     api::{Kind, ObjectKey},
     build::Builder,
-    scope::ControllerScope,
     snapshot::{BindState, Change, Observed},
 };
 use kube::Client;
 use tokio::{
-    sync::{Notify, mpsc, watch},
-    task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
+    sync::{Notify, mpsc},
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
     address::{self, shown},
-    connect::Connection,
-    crd::{self, Found},
+    crd::Found,
     discover::Served,
-    lease::{self, Election},
-    notice::{Notice, Notices},
-    pool::AddressPool,
+    notice::Notice,
     reference::references,
+    run::{DataPlane, Settings},
     store::{Store, Taken},
     watch::{Message, Target, Watches},
-    writer::{Job, Writer},
+    writer::{Job, Writer, Written},
 };
 
 /// Changes are taken together that follow each other this closely, ...
@@ -49,138 +44,13 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 /// Changes wait this long for the Secrets and ConfigMaps that they name.
 const HELD: Duration = Duration::from_secs(1);
 
-/// How often sockets that could not be opened are tried again.
-const RETRY: Duration = Duration::from_secs(10);
+/// Changes are shown to operators this much later.
+const SHOWN: Duration = Duration::from_secs(1);
 
 /// How long writes that are under way at the end may take.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
-/// Messages that watches may be ahead.
-const MESSAGES: usize = 1024;
-
-/// What serves requests.
-pub trait DataPlane {
-    /// Serves everything that `builder` has. Gateways that name no address have those of `own`.
-    /// Tells what became of the sockets.
-    fn serve(
-        &mut self,
-        builder: &Builder,
-        own: &BTreeMap<ObjectKey, IpAddr>,
-    ) -> impl Future<Output = Observed>;
-
-    /// Serves the routes that `builder` has. Listeners are as before.
-    fn route(&mut self, builder: &Builder);
-
-    /// Sends requests to the endpoints that `builder` has. Routes are as before.
-    fn locate(&mut self, builder: &Builder);
-}
-
-/// How the adapter runs.
-#[derive(Clone)]
-pub struct Settings {
-    /// The name of the controller: classes that name it are ours, status entries carry it.
-    pub controller_name: String,
-    /// What objects are judged by.
-    pub scope: ControllerScope,
-    /// Addresses for Gateways.
-    pub pool: AddressPool,
-    /// The lease that replicas share; none if there is but one replica.
-    pub election: Option<Election>,
-    /// Who is told what happens.
-    pub notices: Notices,
-}
-
-impl std::fmt::Debug for Settings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Settings")
-            .field("controller_name", &self.controller_name)
-            .field("scope", &self.scope)
-            .field("pool", &self.pool)
-            .field("election", &self.election)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Runs until `ending` is ready. Then running writes are finished and the lease is released; the
-/// data plane goes on with what it has.
-pub async fn run(
-    connection: Connection,
-    settings: Settings,
-    plane: &mut impl DataPlane,
-    ending: impl Future<Output = ()>,
-) {
-    let client = connection.client;
-    let again = Arc::new(Notify::new());
-    let (found_sender, mut found) = mpsc::channel(8);
-    let (message_sender, mut messages) = mpsc::channel(MESSAGES);
-    let tasks = [
-        tokio::spawn(crd::explore(client.clone(), Arc::clone(&again), found_sender.clone())),
-        tokio::spawn(crd::follow_bundle(client.clone(), Arc::clone(&again), found_sender)),
-    ];
-    let mut campaign = Campaign::start(&client, &settings);
-    let mut controller = Controller::new(client, settings, plane, message_sender, again);
-    let mut retry = interval(RETRY);
-    retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ending = std::pin::pin!(ending);
-    loop {
-        let due = controller.writer.due().unwrap_or_else(|| Instant::now() + RETRY);
-        tokio::select! {
-            () = &mut ending => break,
-            Some(message) = messages.recv() => {
-                controller.gather(message, &mut messages).await;
-                controller.settle().await;
-            }
-            Some(found) = found.recv() => {
-                controller.found(found);
-                controller.settle().await;
-            }
-            Ok(()) = campaign.leading.changed() => {
-                let leads = *campaign.leading.borrow_and_update();
-                controller.lead(leads).await;
-            }
-            written = controller.writer.next() => controller.written(written),
-            () = sleep_until(controller.held_until.unwrap_or(due).min(due)) => controller.settle().await,
-            _ = retry.tick() => controller.retry().await,
-        }
-        controller.write();
-    }
-    tasks.iter().for_each(JoinHandle::abort);
-    controller.last_writes().await;
-    campaign.end().await;
-}
-
-/// Our part in the election.
-struct Campaign {
-    leading: watch::Receiver<bool>,
-    ending: watch::Sender<bool>,
-    /// Kept without election, since nobody else would say that we lead.
-    _alone: Option<watch::Sender<bool>>,
-    task: Option<JoinHandle<()>>,
-}
-
-impl Campaign {
-    fn start(client: &Client, settings: &Settings) -> Self {
-        let (leads, mut leading) = watch::channel(settings.election.is_none());
-        leading.mark_changed();
-        let (ending, ended) = watch::channel(false);
-        let Some(election) = settings.election.clone() else {
-            return Self { leading, ending, _alone: Some(leads), task: None };
-        };
-        let notices = Arc::clone(&settings.notices);
-        let campaign = lease::campaign(client.clone(), election, notices, leads, ended);
-        Self { leading, ending, _alone: None, task: Some(tokio::spawn(campaign)) }
-    }
-
-    async fn end(self) {
-        self.ending.send_replace(true);
-        if let Some(task) = self.task {
-            // It has its own time limits.
-            let _ = task.await;
-        }
-    }
-}
-
-struct Controller<'p, P> {
+pub(crate) struct Controller<'p, P> {
     client: Client,
     settings: Settings,
     plane: &'p mut P,
@@ -199,12 +69,14 @@ struct Controller<'p, P> {
     /// As of the last time everything was served; none before the first time.
     observed: Option<Observed>,
     own: BTreeMap<ObjectKey, IpAddr>,
-    writer: Writer,
+    /// When what changed is shown.
+    show_at: Option<Instant>,
+    pub(crate) writer: Writer,
     leads: bool,
 }
 
 impl<'p, P: DataPlane> Controller<'p, P> {
-    fn new(
+    pub(crate) fn new(
         client: Client,
         settings: Settings,
         plane: &'p mut P,
@@ -222,6 +94,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             held_until: None,
             observed: None,
             own: BTreeMap::new(),
+            show_at: None,
             writer: Writer::new(
                 client.clone(),
                 settings.controller_name.clone(),
@@ -236,10 +109,22 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         }
     }
 
+    /// When something is to be done that nobody else calls for.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        [self.writer.due(), self.held_until, self.show_at].into_iter().flatten().min()
+    }
+
+    pub(crate) fn show(&mut self) {
+        if self.show_at.is_some_and(|show_at| show_at <= Instant::now()) {
+            self.show_at = None;
+            self.plane.show(&self.builder);
+        }
+    }
+
     // === In ===
 
     /// Takes a message and those that follow closely.
-    async fn gather(&mut self, first: Message, messages: &mut mpsc::Receiver<Message>) {
+    pub(crate) async fn gather(&mut self, first: Message, messages: &mut mpsc::Receiver<Message>) {
         let last = Instant::now() + DEBOUNCE;
         let mut next = Some(first);
         while let Some(message) = next {
@@ -252,7 +137,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         }
     }
 
-    fn found(&mut self, found: Found) {
+    pub(crate) fn found(&mut self, found: Found) {
         let notices = &self.settings.notices;
         match found {
             Found::Served(served) => self.served = Some(served),
@@ -262,7 +147,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         }
     }
 
-    async fn lead(&mut self, leads: bool) {
+    pub(crate) async fn lead(&mut self, leads: bool) {
         self.leads = leads;
         self.writer.clear();
         if leads {
@@ -275,7 +160,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     // === Build ===
 
     /// Builds and serves what was taken, unless something that it names is still to be read.
-    async fn settle(&mut self) {
+    pub(crate) async fn settle(&mut self) {
         self.follow();
         if self.observed.is_none() {
             if self.can_begin() {
@@ -323,6 +208,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         self.taken.stored.clear();
         self.follow();
         self.serve().await;
+        self.plane.show(&self.builder);
         self.push_all();
         let gateways = self.store.count(&[Kind::Gateway]);
         let routes = self.store.count(&[
@@ -341,6 +227,9 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         let applied = self.builder.apply(changes);
         let bundle = self.observed.as_ref().map(|observed| &observed.bundle_version);
         let rebundled = bundle != self.bundle.as_ref();
+        if applied.retabled || !applied.changed.is_empty() {
+            self.show_at.get_or_insert_with(|| Instant::now() + SHOWN);
+        }
         if applied.rebuilt || rebundled {
             self.serve().await;
         } else {
@@ -373,6 +262,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         self.complete(&claims, &mut observed);
         if self.observed.as_ref() != Some(&observed) {
             self.say_exhausted(&observed);
+            self.show_at.get_or_insert_with(|| Instant::now() + SHOWN);
             self.observed = Some(observed.clone());
             let applied = self.builder.apply([Change::Observed(observed)]);
             if applied.rebuilt {
@@ -418,7 +308,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     }
 
     /// Tries sockets again that could not be opened.
-    async fn retry(&mut self) {
+    pub(crate) async fn retry(&mut self) {
         let failed = |state: &BindState| matches!(state, BindState::Failed(_));
         if self.observed.as_ref().is_some_and(|observed| observed.binds.values().any(failed)) {
             self.serve().await;
@@ -452,18 +342,18 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         }
     }
 
-    fn write(&mut self) {
+    pub(crate) fn write(&mut self) {
         if let Some(served) = self.served.as_ref().filter(|_| self.leads) {
             self.writer.start(&self.builder, &self.store, served);
         }
     }
 
-    fn written(&mut self, written: crate::writer::Written) {
+    pub(crate) fn written(&mut self, written: Written) {
         self.writer.finish(written, &mut self.store);
     }
 
     /// Lets writes that are under way come to their end.
-    async fn last_writes(&mut self) {
+    pub(crate) async fn last_writes(&mut self) {
         let last = async {
             while self.writer.is_busy() {
                 let written = self.writer.next().await;

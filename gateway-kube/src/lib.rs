@@ -26,13 +26,14 @@ mod notice;
 mod object;
 mod pool;
 mod reference;
+mod run;
 mod store;
 mod watch;
 mod writer;
 
 pub use connect::{Access, Connection, connect};
-pub use controller::{DataPlane, Settings, run};
 pub use error::Error;
 pub use lease::Election;
 pub use notice::{Notice, Notices};
 pub use pool::{AddressPool, AddressRange};
+pub use run::{DataPlane, Settings, run};

@@ -13,7 +13,9 @@ pub type Notices = Arc<dyn Fn(Notice) + Send + Sync>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
-    /// The API server answers again after it did not.
+    /// The API server does not answer; what is known stays.
+    Lost(String),
+    /// It answers again.
     Back,
     /// Kinds that the cluster does not serve.
     Missing(Vec<Kind>),
@@ -62,6 +64,9 @@ pub enum Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Lost(error) => {
+                write!(f, "the API server does not answer, serving what is known: {error}")
+            }
             Self::Back => f.write_str("the API server answers again"),
             Self::Missing(kinds) => {
                 let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
@@ -73,7 +78,7 @@ impl fmt::Display for Notice {
                 )
             }
             Self::Unwatched { kind, object: None, error } => {
-                write!(f, "cannot watch {kind} objects, what is known of them stays: {error}")
+                write!(f, "cannot watch {kind} objects: {error}")
             }
             Self::Unwatched { kind, object: Some((namespace, name)), error } => {
                 write!(f, "cannot watch {kind} {namespace}/{name}: {error}")

@@ -32,17 +32,10 @@ struct Seen {
     keys: BTreeSet<ObjectKey>,
     /// Those of the list that is under way.
     listing: Option<BTreeSet<ObjectKey>>,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// The first list is under way.
-    Starting,
-    /// What is seen is all there is.
-    Listed,
-    /// We may not look, or the kind is gone.
-    Refused,
+    /// Whether a list was complete.
+    listed: bool,
+    /// Whether we may not look, or the kind is gone.
+    refused: bool,
 }
 
 /// What messages came to.
@@ -63,13 +56,11 @@ impl Store {
 
     /// Whether everything that is watched was seen once.
     pub(crate) fn is_complete(&self) -> bool {
-        self.watches.values().all(|seen| match seen.state {
-            State::Starting => false,
-            State::Listed => true,
-            // Without right to read a certificate only what needs it is not served; without right
-            // to list a kind nothing can be said about anything.
-            State::Refused => matches!(seen.target, Target::One(_)),
-        })
+        // Without right to read a certificate only what needs it is not served; without right to
+        // list a kind nothing can be said about anything.
+        let seen =
+            |seen: &Seen| seen.listed || (seen.refused && matches!(seen.target, Target::One(_)));
+        self.watches.values().all(seen)
     }
 
     /// The stored form of an object.
@@ -98,8 +89,8 @@ impl Store {
             }
         }
         for (watch, target) in followed.started {
-            let seen =
-                Seen { target, keys: BTreeSet::new(), listing: None, state: State::Starting };
+            let keys = BTreeSet::new();
+            let seen = Seen { target, keys, listing: None, listed: false, refused: false };
             self.watches.insert(watch, seen);
         }
     }
@@ -119,7 +110,8 @@ impl Store {
                 self.forget([key], taken);
             }
             News::Listed => {
-                seen.state = State::Listed;
+                seen.listed = true;
+                seen.refused = false;
                 let listed = seen.listing.take().unwrap_or_default();
                 let gone: Vec<_> = seen.keys.difference(&listed).cloned().collect();
                 seen.keys = listed;
@@ -178,22 +170,21 @@ impl Store {
             Some(401 | 403) => true,
             _ => false,
         };
-        let told = if refused { seen.state == State::Refused } else { self.lost };
-        if refused {
-            if seen.state == State::Starting {
-                seen.state = State::Refused;
+        if !refused {
+            if !std::mem::replace(&mut self.lost, true) {
+                (self.notices)(Notice::Lost(failure.text.clone()));
             }
-        } else {
-            self.lost = true;
+            return;
         }
-        if !told {
-            let object = match &seen.target {
-                Target::All(_) => None,
-                Target::One(key) => Some((key.namespace.to_string(), key.name.to_string())),
-            };
-            let kind = seen.target.kind();
-            (self.notices)(Notice::Unwatched { kind, object, error: failure.text.clone() });
+        if std::mem::replace(&mut seen.refused, true) {
+            return;
         }
+        let object = match &seen.target {
+            Target::All(_) => None,
+            Target::One(key) => Some((key.namespace.to_string(), key.name.to_string())),
+        };
+        let kind = seen.target.kind();
+        (self.notices)(Notice::Unwatched { kind, object, error: failure.text.clone() });
     }
 
     fn forget(&mut self, keys: impl IntoIterator<Item = ObjectKey>, taken: &mut Taken) {

@@ -174,6 +174,8 @@ async fn watch(
                 }
                 Ok(Event::Delete(object)) => (News::Gone(object::key(kind, &object)), false),
                 Ok(Event::InitDone) => (News::Listed, false),
+                // Connections break; only if no new one can be had is that news.
+                Err(watcher::Error::WatchFailed(_)) => continue,
                 Err(error) => {
                     let stale = is_stale(&error);
                     (News::Failed(failure(&error)), stale)

@@ -29,7 +29,7 @@ pub(crate) struct Served {
     pub(crate) endpoints: BTreeSet<String>,
     /// Secrets that are known.
     pub(crate) secrets: BTreeSet<String>,
-    /// Listeners with a certificate, as of each time that there were Secrets to be had.
+    /// Addresses of Gateways that name none.
     pub(crate) own: BTreeMap<ObjectKey, IpAddr>,
 }
 
@@ -85,5 +85,9 @@ impl DataPlane for Plane {
 
     fn locate(&mut self, builder: &Builder) {
         self.note(builder, |served| served.locates += 1);
+    }
+
+    fn show(&mut self, builder: &Builder) {
+        self.note(builder, |_| {});
     }
 }

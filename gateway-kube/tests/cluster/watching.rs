@@ -51,7 +51,7 @@ fn without_api_server_all_goes_on() {
         fake.cut(false);
         sleep(Duration::from_secs(600)).await;
         assert_eq!(replica.plane.served().names.len(), 1);
-        assert_eq!(replica.told(|notice| matches!(notice, Notice::Unwatched { .. })), 1);
+        assert_eq!(replica.told(|notice| matches!(notice, Notice::Lost(_))), 1);
         fake.state().down = false;
         fake.apply(ROUTES, route("b", "gw"));
         fake.until(|fake| has_status(fake, "b")).await;
