@@ -69,6 +69,7 @@ fn settings(args: &RunArgs, connection: &Connection) -> Settings {
         scope: judged_by(args, scope),
         pool,
         election: (!of_cluster.no_leader_election).then_some(election),
+        cache: of_cluster.cache.clone(),
         notices: Arc::new(|notice: Notice| say(&notice.to_string())),
     }
 }

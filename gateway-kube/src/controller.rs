@@ -25,6 +25,7 @@ use tokio::{
 
 use crate::{
     address::{self, shown},
+    cache,
     crd::Found,
     discover::Served,
     notice::Notice,
@@ -47,6 +48,12 @@ const HELD: Duration = Duration::from_secs(1);
 /// Changes are shown to operators this much later.
 const SHOWN: Duration = Duration::from_secs(1);
 
+/// How long the API server has to answer before what the cache has is served.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is served is kept on disk this long after it changed.
+const SAVED: Duration = Duration::from_secs(10);
+
 /// How long writes that are under way at the end may take.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
@@ -66,11 +73,15 @@ pub(crate) struct Controller<'p, P> {
     taken: Taken,
     /// Until when changes wait for what they name.
     held_until: Option<Instant>,
+    /// Whether what is served is what the API server said.
+    begun: bool,
     /// As of the last time everything was served; none before the first time.
     observed: Option<Observed>,
     own: BTreeMap<ObjectKey, IpAddr>,
     /// When what changed is shown.
     show_at: Option<Instant>,
+    /// When what changed is kept on disk, or read from there as long as nothing is served.
+    cache_at: Option<Instant>,
     pub(crate) writer: Writer,
     leads: bool,
 }
@@ -92,9 +103,11 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             builder: Builder::new(settings.scope.clone()),
             taken: Taken::default(),
             held_until: None,
+            begun: false,
             observed: None,
             own: BTreeMap::new(),
             show_at: None,
+            cache_at: settings.cache.as_ref().map(|_| Instant::now() + PATIENCE),
             writer: Writer::new(
                 client.clone(),
                 settings.controller_name.clone(),
@@ -111,7 +124,10 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     /// When something is to be done that nobody else calls for.
     pub(crate) fn due(&self) -> Option<Instant> {
-        [self.writer.due(), self.held_until, self.show_at].into_iter().flatten().min()
+        [self.writer.due(), self.held_until, self.show_at, self.cache_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(crate) fn show(&mut self) {
@@ -162,7 +178,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     /// Builds and serves what was taken, unless something that it names is still to be read.
     pub(crate) async fn settle(&mut self) {
         self.follow();
-        if self.observed.is_none() {
+        if !self.begun {
             if self.can_begin() {
                 self.held_until = None;
                 self.begin().await;
@@ -202,8 +218,12 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             && served.is_some_and(Served::has_gateways)
     }
 
-    /// Serves for the first time.
+    /// Serves for the first time what the API server says.
     async fn begin(&mut self) {
+        self.begun = true;
+        // Nothing of what the cache had remains.
+        self.builder = Builder::new(self.settings.scope.clone());
+        self.changed();
         self.builder.apply(std::mem::take(&mut self.taken.changes));
         self.taken.stored.clear();
         self.follow();
@@ -228,7 +248,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         let bundle = self.observed.as_ref().map(|observed| &observed.bundle_version);
         let rebundled = bundle != self.bundle.as_ref();
         if applied.retabled || !applied.changed.is_empty() {
-            self.show_at.get_or_insert_with(|| Instant::now() + SHOWN);
+            self.changed();
         }
         if applied.rebuilt || rebundled {
             self.serve().await;
@@ -236,6 +256,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             // Backends before the routes to them.
             if kinds.contains(&Kind::EndpointSlice) {
                 self.plane.locate(&self.builder);
+                self.changed();
             }
             if applied.retabled {
                 self.plane.route(&self.builder);
@@ -262,7 +283,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         self.complete(&claims, &mut observed);
         if self.observed.as_ref() != Some(&observed) {
             self.say_exhausted(&observed);
-            self.show_at.get_or_insert_with(|| Instant::now() + SHOWN);
+            self.changed();
             self.observed = Some(observed.clone());
             let applied = self.builder.apply([Change::Observed(observed)]);
             if applied.rebuilt {
@@ -296,7 +317,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     /// Follows the addresses that another replica wrote.
     async fn reassign(&mut self) {
-        if self.observed.is_none() || self.settings.pool.is_empty() {
+        if !self.begun || self.settings.pool.is_empty() {
             return;
         }
         let claims = address::claims(self.builder.snapshot(), self.builder.scope(), |key| {
@@ -325,7 +346,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     /// Has every status compared with what is stored.
     fn push_all(&mut self) {
-        if self.observed.is_some() {
+        if self.begun {
             let keys: Vec<ObjectKey> =
                 self.builder.status().iter().map(|(key, _)| key.clone()).collect();
             self.push(keys);
@@ -351,6 +372,59 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     pub(crate) fn written(&mut self, written: Written) {
         self.writer.finish(written, &mut self.store);
     }
+
+    // === Cache ===
+
+    /// Has what changed shown and kept in a moment.
+    fn changed(&mut self) {
+        self.show_at.get_or_insert_with(|| Instant::now() + SHOWN);
+        if self.begun && self.settings.cache.is_some() {
+            self.cache_at.get_or_insert_with(|| Instant::now() + SAVED);
+        }
+    }
+
+    /// Keeps what is served, or serves what was kept.
+    pub(crate) async fn remember(&mut self) {
+        if self.cache_at.is_none_or(|cache_at| cache_at > Instant::now()) {
+            return;
+        }
+        self.cache_at = None;
+        match self.begun {
+            true => self.save(),
+            false => self.recall().await,
+        }
+    }
+
+    pub(crate) fn save(&mut self) {
+        let Some(folder) = self.settings.cache.clone().filter(|_| self.begun) else { return };
+        let notices = Arc::clone(&self.settings.notices);
+        let (snapshot, own) = (self.builder.snapshot().clone(), self.own.clone());
+        // The loop goes on while the disk is slow; the runtime waits for it at the end.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = cache::save(&folder, &snapshot, &own) {
+                notices(Notice::Uncached(error.to_string()));
+            }
+        });
+    }
+
+    /// Serves what was kept, until the API server says what is right.
+    async fn recall(&mut self) {
+        let Some(folder) = &self.settings.cache else { return };
+        let cached = match cache::load(folder) {
+            Ok(Some(cached)) => cached,
+            Ok(None) => return,
+            Err(error) => return (self.settings.notices)(Notice::Uncached(error.to_string())),
+        };
+        self.settings.pool.recall(cached.own);
+        self.builder.apply(cached.resources.into_iter().map(Change::Upsert));
+        self.serve().await;
+        self.plane.show(&self.builder);
+        let gateways = self.builder.snapshot().gateways().len();
+        let routes = self.builder.table().routes().count();
+        (self.settings.notices)(Notice::Cached { gateways, routes });
+    }
+
+    // === End ===
 
     /// Lets writes that are under way come to their end.
     pub(crate) async fn last_writes(&mut self) {

@@ -14,6 +14,8 @@
 //! operator what happens by [`Notice`]s.
 
 mod address;
+mod cache;
+mod complaint;
 mod connect;
 mod controller;
 mod crd;

@@ -57,6 +57,17 @@ pub enum Notice {
         /// Routes.
         routes: usize,
     },
+    /// The API server is away, and what an earlier run served is served.
+    Cached {
+        /// Gateways of ours and of others.
+        gateways: usize,
+        /// Routes.
+        routes: usize,
+    },
+    /// The cache cannot be read or written.
+    Uncached(String),
+    /// Events cannot be written.
+    Eventless(String),
     /// The pool has no address left for a Gateway.
     PoolExhausted(ObjectKey),
 }
@@ -100,6 +111,15 @@ impl fmt::Display for Notice {
             Self::Lease(error) => write!(f, "cannot use the lease of the leader: {error}"),
             Self::Serving { gateways, routes } => {
                 write!(f, "serving {gateways} Gateways with {routes} routes")
+            }
+            Self::Cached { gateways, routes } => write!(
+                f,
+                "the API server is away: serving {gateways} Gateways with {routes} routes as the \
+                 cache has them"
+            ),
+            Self::Uncached(error) => write!(f, "cannot use the cache: {error}"),
+            Self::Eventless(error) => {
+                write!(f, "cannot write Events, statuses say the same: {error}")
             }
             Self::PoolExhausted(key) => {
                 write!(f, "no address of the pool is left for {key}; give more --address-pool")

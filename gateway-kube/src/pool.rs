@@ -148,6 +148,13 @@ impl AddressPool {
         self.ranges.iter().any(|range| range.contains(address))
     }
 
+    /// Takes up what an earlier run had assigned.
+    pub(crate) fn recall(&mut self, assigned: BTreeMap<ObjectKey, IpAddr>) {
+        self.assigned = assigned;
+        let Self { ranges, assigned } = self;
+        assigned.retain(|_, address| ranges.iter().any(|range| range.contains(*address)));
+    }
+
     /// The addresses of all claims, given in the order of precedence.
     ///
     /// What `trust_status` says: another replica writes the status, so it knows better.

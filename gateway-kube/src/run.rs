@@ -4,7 +4,9 @@
 //! says, and the cluster says what became of it. Not here: what is done about which news
 //! (`controller`).
 
-use std::{collections::BTreeMap, future::Future, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, future::Future, net::IpAddr, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use gateway_core::{api::ObjectKey, build::Builder, scope::ControllerScope, snapshot::Observed};
 use kube::Client;
@@ -61,6 +63,9 @@ pub struct Settings {
     pub pool: AddressPool,
     /// The lease that replicas share; none if there is but one replica.
     pub election: Option<Election>,
+    /// A folder in which what is served is kept for a start without API server; none: nothing is
+    /// kept. It holds private keys.
+    pub cache: Option<PathBuf>,
     /// Who is told what happens.
     pub notices: Notices,
 }
@@ -72,6 +77,7 @@ impl std::fmt::Debug for Settings {
             .field("scope", &self.scope)
             .field("pool", &self.pool)
             .field("election", &self.election)
+            .field("cache", &self.cache)
             .finish_non_exhaustive()
     }
 }
@@ -116,6 +122,7 @@ pub async fn run(
             written = controller.writer.next() => controller.written(written),
             () = sleep_until(due) => {
                 controller.settle().await;
+                controller.remember().await;
                 controller.show();
             }
             _ = retry.tick() => controller.retry().await,
@@ -124,6 +131,7 @@ pub async fn run(
     }
     tasks.iter().for_each(JoinHandle::abort);
     controller.last_writes().await;
+    controller.save();
     campaign.end().await;
 }
 

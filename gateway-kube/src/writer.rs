@@ -10,6 +10,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     hash::{BuildHasher, RandomState},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -24,11 +25,13 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams},
     core::DynamicObject,
+    runtime::events::{Recorder, Reporter},
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::{
+    complaint,
     discover::Served,
     finalizer,
     merge::{self, Writing, merge},
@@ -72,6 +75,7 @@ pub(crate) struct Writer {
     client: Client,
     controller: String,
     notices: Notices,
+    events: Events,
     ready: VecDeque<Job>,
     delayed: BTreeSet<(Instant, Job)>,
     /// All of `ready` and `delayed`: nothing waits twice, so the queue is as long as there are
@@ -83,7 +87,18 @@ pub(crate) struct Writer {
     last: BTreeMap<ObjectKey, Instant>,
     /// Statuses that the API server does not store as they were sent, by a hash of both sides.
     settled: BTreeMap<ObjectKey, u64>,
+    /// Whether the operator knows that Events cannot be written.
+    eventless: bool,
     seed: RandomState,
+}
+
+/// Where complaints go.
+#[derive(Clone)]
+struct Events {
+    recorder: Recorder,
+    controller: String,
+    /// Why the last one could not be written, until it is told.
+    failed: Arc<OnceLock<String>>,
 }
 
 /// What became of a write.
@@ -109,10 +124,14 @@ enum Outcome {
 
 impl Writer {
     pub(crate) fn new(client: Client, controller: String, notices: Notices) -> Self {
+        let reporter = Reporter { controller: controller.clone(), instance: None };
+        let recorder = Recorder::new(client.clone(), reporter);
+        let events = Events { recorder, controller: controller.clone(), failed: Arc::default() };
         Self {
             client,
             controller,
             notices,
+            events,
             ready: VecDeque::new(),
             delayed: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -121,6 +140,7 @@ impl Writer {
             failures: BTreeMap::new(),
             last: BTreeMap::new(),
             settled: BTreeMap::new(),
+            eventless: false,
             seed: RandomState::new(),
         }
     }
@@ -222,7 +242,8 @@ impl Writer {
             }
             Job::Status(key) => {
                 let body = self.status(key, builder, store)?;
-                Box::pin(write_status(api, key.name.to_string(), body))
+                let before = store.version(key)?.status();
+                Box::pin(write_status(api, key.clone(), body, before, self.events.clone()))
             }
         };
         let wanted = builder.status().get(key).filter(|_| matches!(job, Job::Status(_))).cloned();
@@ -272,6 +293,11 @@ impl Writer {
     /// Takes note of a write that ended.
     pub(crate) fn finish(&mut self, written: Written, store: &mut Store) {
         let Written { job, wanted, outcome } = written;
+        if let Some(error) = self.events.failed.get()
+            && !std::mem::replace(&mut self.eventless, true)
+        {
+            (self.notices)(Notice::Eventless(error.clone()));
+        }
         self.busy.remove(&job);
         let key = job.key();
         match outcome {
@@ -334,13 +360,26 @@ fn now() -> String {
     now.round(Unit::Second).unwrap_or(now).to_string()
 }
 
-async fn write_status(api: Api<DynamicObject>, name: String, body: Value) -> Outcome {
+async fn write_status(
+    api: Api<DynamicObject>,
+    key: ObjectKey,
+    body: Value,
+    before: Value,
+    events: Events,
+) -> Outcome {
     let params =
         PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    match api.patch_status(&name, &params, &Patch::Merge(&body)).await {
-        Ok(object) => Outcome::Done(Some(Version::of(&object))),
-        Err(error) => refused(&api, &name, &error).await,
+    let object = match api.patch_status(&key.name, &params, &Patch::Merge(&body)).await {
+        Ok(object) => object,
+        Err(error) => return refused(&api, &key.name, &error).await,
+    };
+    let version = Version::of(&object);
+    let complaints = complaint::complaints(&events.controller, &before, &version.status());
+    if let Err(error) = complaint::publish(&events.recorder, &key, &object, complaints).await {
+        // Only the first failure is told; others would say the same.
+        let _ = events.failed.set(of_client(&error).text);
     }
+    Outcome::Done(Some(version))
 }
 
 /// Reads and writes in one go: finalizers of others have to stay.

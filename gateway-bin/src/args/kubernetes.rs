@@ -47,6 +47,11 @@ pub struct KubernetesArgs {
     /// 10.0.0.1; may be repeated [default: all Gateways share --bind]
     #[arg(long = "address-pool", value_name = "RANGE", requires = "kubernetes")]
     pub address_pool: Vec<AddressRange>,
+
+    /// Folder in which what is served is kept, so that a start without API server can serve it; it
+    /// holds private keys [default: nothing is kept]
+    #[arg(long, value_name = "FOLDER", requires = "kubernetes")]
+    pub cache: Option<PathBuf>,
 }
 
 fn controller_name(text: &str) -> Result<String, String> {

@@ -10,7 +10,7 @@ use crate::{
     fake::Fake,
     gateway,
     plane::Plane,
-    running::{Replica, run},
+    running::{Options, Replica, run},
 };
 
 fn pool(ranges: &[&str]) -> AddressPool {
@@ -23,7 +23,7 @@ fn plane() -> Plane {
 }
 
 fn start(fake: &Fake, ranges: &[&str]) -> Replica {
-    Replica::start_with(fake, plane(), pool(ranges), None)
+    Replica::start_with(fake, Options { plane: plane(), pool: pool(ranges), ..Options::default() })
 }
 
 fn addresses(fake: &Fake, gateway: &str) -> Value {

@@ -8,18 +8,16 @@ use tokio::time::{Instant, sleep};
 use crate::{
     CLASSES, GATEWAYS, ROUTES, class,
     fake::Fake,
-    gateway,
-    plane::Plane,
-    route,
-    running::{Replica, run},
+    gateway, route,
+    running::{Options, Replica, run},
 };
 
 const LEASES: &str = "coordination.k8s.io/leases";
 const LEASE: &str = "example.net-us";
 
-fn replica(fake: &Fake, identity: &str) -> Replica {
+fn replica(fake: &Fake, identity: &'static str) -> Replica {
     let pool = AddressPool::new(["192.0.2.0/24".parse().expect("it is a range")]);
-    Replica::start_with(fake, Plane::default(), pool, Some(identity))
+    Replica::start_with(fake, Options { pool, identity: Some(identity), ..Options::default() })
 }
 
 fn leads(replica: &Replica) -> bool {

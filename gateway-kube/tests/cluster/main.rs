@@ -6,6 +6,7 @@ mod plane;
 mod running;
 
 mod addresses;
+mod cached;
 mod election;
 mod status;
 mod watching;

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -10,6 +11,15 @@ use gateway_kube::{AddressPool, Election, Notice, Settings};
 use tokio::{sync::oneshot, task::LocalSet};
 
 use crate::{US, fake::Fake, plane::Plane};
+
+/// How a replica runs.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) plane: Plane,
+    pub(crate) pool: AddressPool,
+    pub(crate) identity: Option<&'static str>,
+    pub(crate) cache: Option<PathBuf>,
+}
 
 /// One replica.
 pub(crate) struct Replica {
@@ -20,17 +30,13 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Starts without election and pool.
+    /// Starts without election, pool and cache.
     pub(crate) fn start(fake: &Fake) -> Self {
-        Self::start_with(fake, Plane::default(), AddressPool::default(), None)
+        Self::start_with(fake, Options::default())
     }
 
-    pub(crate) fn start_with(
-        fake: &Fake,
-        plane: Plane,
-        pool: AddressPool,
-        identity: Option<&str>,
-    ) -> Self {
+    pub(crate) fn start_with(fake: &Fake, options: Options) -> Self {
+        let Options { plane, pool, identity, cache } = options;
         let (end, ending) = oneshot::channel::<()>();
         let (ended_sender, ended) = oneshot::channel();
         let notices = Arc::<Mutex<Vec<Notice>>>::default();
@@ -41,6 +47,7 @@ impl Replica {
                 .shared_sockets(pool.is_empty())
                 .supported_features(&["HTTPRoute", "Gateway"]),
             pool,
+            cache,
             election: identity.map(|identity| Election::of(US, "default", identity)),
             notices: Arc::new(move |notice| {
                 told.lock().expect("no test panics while it holds them").push(notice);

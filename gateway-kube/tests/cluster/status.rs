@@ -182,3 +182,34 @@ fn a_gateway_is_written_once_a_second_at_most() {
         replica.end().await;
     });
 }
+
+#[test]
+fn an_event_tells_what_begins_to_fail_and_only_then() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        let mut lost = route("a", "gw");
+        lost["spec"]["parentRefs"][0]["sectionName"] = "https".into();
+        fake.apply(ROUTES, lost.clone());
+        let replica = Replica::start(&fake);
+        fake.until(|fake| parents(fake, "a")[0].is_object()).await;
+        lost["spec"]["hostnames"] = json!(["shop.example.com"]);
+        fake.apply(ROUTES, lost);
+        fake.until(|fake| {
+            condition(&parents(fake, "a")[0]["conditions"], "Accepted")["observedGeneration"] == 2
+        })
+        .await;
+        sleep(Duration::from_secs(5)).await;
+        let writes = fake.writes();
+        let events: Vec<_> = writes.iter().filter(|(line, _)| line.contains("/events")).collect();
+        let [(line, event)] = &*events else { panic!("{events:#?}") };
+        assert!(line.starts_with("POST /apis/events.k8s.io/v1/namespaces/shop/events"), "{line}");
+        assert_eq!(
+            (&event["reason"], &event["type"]),
+            (&json!("NoMatchingParent"), &json!("Warning"))
+        );
+        assert_eq!(event["regarding"]["name"], "a");
+        replica.end().await;
+    });
+}
