@@ -23,6 +23,7 @@ mod listener;
 mod listener_set;
 mod note;
 mod overlap;
+mod parameters;
 mod parents;
 mod pem;
 mod policy;
@@ -36,6 +37,7 @@ mod tls;
 pub mod topology;
 mod traffic;
 
+pub use grant::permits;
 pub use status::{ObjectStatus, StatusReport};
 
 use crate::{diagnostic::Diagnostic, scope::ControllerScope, snapshot::Snapshot};
