@@ -16,9 +16,11 @@
 mod address;
 mod cache;
 mod complaint;
+pub mod config_stream;
 mod connect;
 mod controller;
 mod crd;
+pub mod dedicated;
 mod discover;
 mod error;
 mod finalizer;
