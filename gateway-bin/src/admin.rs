@@ -84,7 +84,9 @@ impl Admin {
     fn answer_probe(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         match request.uri().path() {
             "/healthz" | "/readyz" | "/metrics" => self.answer(request),
-            _ => text(StatusCode::NOT_FOUND, "not found; there are /healthz, /readyz and /metrics\n"),
+            _ => {
+                text(StatusCode::NOT_FOUND, "not found; there are /healthz, /readyz and /metrics\n")
+            }
         }
     }
 

@@ -16,10 +16,14 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 #[cfg(feature = "kubernetes")]
 mod follow;
 #[cfg(feature = "kubernetes")]
+mod install;
+#[cfg(feature = "kubernetes")]
 mod kubernetes;
 
 #[cfg(feature = "kubernetes")]
 pub use follow::FollowArgs;
+#[cfg(feature = "kubernetes")]
+pub use install::InstallArgs;
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::{KubernetesArgs, Shape};
 
@@ -56,6 +60,9 @@ pub enum Command {
     Status(StatusArgs),
     /// Start an HTTP and gRPC backend that answers with what it received
     Echo(EchoArgs),
+    /// Print the manifests that make a cluster run the gateway
+    #[cfg(feature = "kubernetes")]
+    Install(InstallArgs),
 }
 
 /// Arguments of `gateway run`.

@@ -3,7 +3,14 @@
 //! In: the arguments. Out: a controller whose Gateways run elsewhere, until the program is asked to
 //! end. Not here: what they need and how they get it (`gateway-kube`).
 
-use std::{collections::BTreeMap, future::Future, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use gateway_core::{
     api::ObjectKey,
@@ -14,9 +21,13 @@ use gateway_core::{
 };
 use gateway_kube::{
     Access, Connection, DataPlane, Notice, Notices, Settings,
-    config_stream::{Authority, AuthorityError, Publisher, Resolver, TokenReviews, keep_authority, renew, serve as serve_configurations},
+    config_stream::{
+        Authority, AuthorityError, Publisher, Resolver, TokenReviews, keep_authority, renew,
+        serve as serve_configurations,
+    },
     connect,
     dedicated::{Blueprint, Check, Fleet},
+    rbac::AUTHORITY_SECRET,
 };
 use http::uri;
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
@@ -30,9 +41,6 @@ use crate::{
     program::{Signals, built, config, describe, drain, start},
     run::{Config, Gateway},
 };
-
-/// The Secret with the authority that vouches for the controller, in its namespace.
-const AUTHORITY_SECRET: &str = "gateway-config-authority";
 
 /// The Service through which pods reach the controller, unless they are told another way.
 const SERVICE: &str = "gateway";
@@ -84,7 +92,7 @@ async fn hand_out(
     publisher: &Publisher,
     notices: &Notices,
 ) -> Result<Handing, Error> {
-    let address = args.kubernetes.config_listen;
+    let address = SocketAddr::new(args.bind, args.kubernetes.config_port);
     let namespace = args.kubernetes.namespace.as_deref();
     let namespace = namespace.unwrap_or_else(|| connection.namespace());
     let reached = match &args.kubernetes.config_address {
@@ -105,7 +113,8 @@ async fn hand_out(
     let (shown, told) = (resolver.clone(), Arc::clone(notices));
     let renewing = tokio::spawn(async move { renew(&authority, &host, &shown, &told).await });
     let tokens = TokenReviews::new(connection);
-    let served = serve_configurations(listener, resolver, publisher.clone(), tokens, Arc::clone(notices));
+    let served =
+        serve_configurations(listener, resolver, publisher.clone(), tokens, Arc::clone(notices));
     let told = Arc::clone(notices);
     let serving = tokio::spawn(async move {
         if let Err(error) = served.await {

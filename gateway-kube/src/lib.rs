@@ -29,6 +29,7 @@ mod merge;
 mod notice;
 mod object;
 mod pool;
+pub mod rbac;
 mod reference;
 mod run;
 mod store;

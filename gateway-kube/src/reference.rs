@@ -61,7 +61,13 @@ impl Referring<'_> {
         let classes: Vec<_> = self.classes.iter().filter(of_ours).collect();
         for reference in classes.iter().filter_map(|class| class.spec.parameters_ref.as_ref()) {
             let namespace = reference.namespace.as_deref().unwrap_or_default();
-            of_parameters(reference.group(), &reference.kind, namespace, &reference.name, &mut found);
+            of_parameters(
+                reference.group(),
+                &reference.kind,
+                namespace,
+                &reference.name,
+                &mut found,
+            );
         }
         let classes: BTreeSet<&str> = classes.iter().map(|class| &*class.metadata.name).collect();
         let is_ours = |gateway: &&&Gateway| {

@@ -157,8 +157,17 @@ fn pods_fulfil_the_restricted_standard() {
 /// break by what it says.
 #[track_caller]
 fn check_restricted(pod: &PodSpec) {
-    const VOLUMES: &[&str] =
-        &["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret", "name"];
+    const VOLUMES: &[&str] = &[
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+        "name",
+    ];
     const SYSCTLS: &[&str] = &["net.ipv4.ip_unprivileged_port_start"];
     assert!(pod.host_network.is_none() && pod.host_pid.is_none() && pod.host_ipc.is_none());
     let security = pod.security_context.as_ref().expect("a security context");

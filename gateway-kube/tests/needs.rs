@@ -42,9 +42,16 @@ fn served(topology: &Topology, gateway: &ObjectKey) -> Served {
 
 /// Why a backend is invalid may differ, since what it refers to is not sent.
 fn plain(rule: &str) -> String {
-    ["InvalidKind", "NotFound", "NotPermitted", "UnsupportedProtocol", "InvalidFilter", "InvalidTls"]
-        .iter()
-        .fold(rule.to_owned(), |text, why| text.replace(&format!("Err({why})"), "Err(_)"))
+    [
+        "InvalidKind",
+        "NotFound",
+        "NotPermitted",
+        "UnsupportedProtocol",
+        "InvalidFilter",
+        "InvalidTls",
+    ]
+    .iter()
+    .fold(rule.to_owned(), |text, why| text.replace(&format!("Err({why})"), "Err(_)"))
 }
 
 #[track_caller]
@@ -53,7 +60,11 @@ fn check(name: &str, snapshot: &Snapshot) -> usize {
     let needs = needs(snapshot, &all.topology);
     for (gateway, needed) in &needs {
         let own = build(needed, &ControllerScope::all());
-        assert_eq!(served(&own.topology, gateway), served(&all.topology, gateway), "{name}: {gateway}");
+        assert_eq!(
+            served(&own.topology, gateway),
+            served(&all.topology, gateway),
+            "{name}: {gateway}"
+        );
         assert_eq!(needed.gateways().len(), 1, "{name}: {gateway}");
     }
     needs.len()
@@ -62,10 +73,8 @@ fn check(name: &str, snapshot: &Snapshot) -> usize {
 #[test]
 fn the_corpus_is_served_the_same() {
     let cases = corpus::load().expect("the corpus can be read");
-    let gateways: usize = cases
-        .iter()
-        .map(|case| check(&case.name, &case.resources.iter().cloned().collect()))
-        .sum();
+    let gateways: usize =
+        cases.iter().map(|case| check(&case.name, &case.resources.iter().cloned().collect())).sum();
     assert!(gateways > 300, "{gateways}");
 }
 
@@ -152,9 +161,12 @@ fn no_gateway_gets_secrets_of_others() {
         });
         snapshot.insert(Resource::deserialize(Kind::Secret, secret).expect("a Secret"));
     }
-    let topology = build(&snapshot, &ControllerScope::all()
-        .shared_sockets(false)
-        .parameters_check(std::sync::Arc::new(gateway_kube::dedicated::Check)))
+    let topology = build(
+        &snapshot,
+        &ControllerScope::all()
+            .shared_sockets(false)
+            .parameters_check(std::sync::Arc::new(gateway_kube::dedicated::Check)),
+    )
     .topology;
     let needs = needs(&snapshot, &topology);
     // The parameters do not exist, so `shop` is not served.

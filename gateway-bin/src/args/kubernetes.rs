@@ -2,7 +2,7 @@
 //!
 //! In: words from the shell. Out: typed arguments. Not here: reading the kubeconfig.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use gateway_core::scope::ControllerScope;
@@ -62,17 +62,18 @@ pub struct KubernetesArgs {
     #[arg(long, value_name = "IMAGE", default_value = DEFAULT_IMAGE, requires = "kubernetes")]
     pub image: String,
 
-    /// Address from which pods of dedicated Gateways get their configuration
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:15443", requires = "kubernetes")]
-    pub config_listen: SocketAddr,
+    /// Port from which pods of dedicated Gateways get their configuration, at the address of --bind
+    #[arg(long, value_name = "PORT", default_value_t = 15443, requires = "kubernetes")]
+    pub config_port: u16,
 
-    /// How these pods reach it [default: gateway.NAMESPACE.svc and the port of --config-listen]
+    /// How these pods reach it [default: gateway.NAMESPACE.svc and --config-port]
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port, requires = "kubernetes")]
     pub config_address: Option<Authority>,
 }
 
 /// The image of this version.
-const DEFAULT_IMAGE: &str = concat!("ghcr.io/gateway-rs/gateway:", env!("CARGO_PKG_VERSION"));
+pub(super) const DEFAULT_IMAGE: &str =
+    concat!("ghcr.io/gateway-rs/gateway:", env!("CARGO_PKG_VERSION"));
 
 /// Where the Gateways of a cluster run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -87,7 +88,8 @@ pub enum Shape {
 fn host_and_port(text: &str) -> Result<Authority, String> {
     let authority = text.parse::<Authority>().ok();
     let authority = authority.filter(|of| of.port_u16().is_some() && !of.as_str().contains('@'));
-    authority.ok_or_else(|| "expected a host and a port such as controller.infra.svc:15443".to_owned())
+    authority
+        .ok_or_else(|| "expected a host and a port such as controller.infra.svc:15443".to_owned())
 }
 
 fn controller_name(text: &str) -> Result<String, String> {
@@ -125,7 +127,10 @@ mod tests {
         check("--kubernetes --address-pool 10.0.0.0/99", Err("0 to 32"));
         check("--kubernetes --controller-name gateway", Err("a domain and a path"));
         check("--kubernetes --shape dedicated --config-address c.infra.svc:15443", Ok(()));
-        check("--kubernetes --shape dedicated --config-address c.infra.svc", Err("a host and a port"));
+        check(
+            "--kubernetes --shape dedicated --config-address c.infra.svc",
+            Err("a host and a port"),
+        );
         check("a.yaml --shape dedicated", Err("--kubernetes"));
     }
 }

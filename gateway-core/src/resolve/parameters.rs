@@ -48,7 +48,9 @@ impl<'a> Parameters<'a> {
             ));
         };
         if (*group, *kind) != (CORE_GROUP, Kind::ConfigMap.as_str()) {
-            return Some(format!("names {group}/{kind} {name}, expected a ConfigMap of group \"\""));
+            return Some(format!(
+                "names {group}/{kind} {name}, expected a ConfigMap of group \"\""
+            ));
         }
         let Some(namespace) = self.namespace.filter(|namespace| !namespace.is_empty()) else {
             return Some(format!("names the ConfigMap {name} without its namespace"));

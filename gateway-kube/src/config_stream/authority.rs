@@ -196,7 +196,10 @@ fn authority_params() -> CertificateParams {
     params
 }
 
-fn certified(certificate: CertificateDer<'static>, key: &KeyPair) -> Result<CertifiedKey, rustls::Error> {
+fn certified(
+    certificate: CertificateDer<'static>,
+    key: &KeyPair,
+) -> Result<CertifiedKey, rustls::Error> {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider: Arc<CryptoProvider> = Arc::new(rustls::crypto::ring::default_provider());
     CertifiedKey::from_der(vec![certificate], key, &provider)

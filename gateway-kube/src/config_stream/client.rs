@@ -19,11 +19,7 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt, stream};
-use gateway_core::{
-    api::ObjectKey,
-    resolve::topology::Transport,
-    snapshot::Change,
-};
+use gateway_core::{api::ObjectKey, resolve::topology::Transport, snapshot::Change};
 use http::{Uri, uri::PathAndQuery};
 use hyper_util::rt::TokioIo;
 use rustls::{
@@ -102,7 +98,9 @@ impl fmt::Display for Event {
                 "the configuration cannot be followed, what is known of it stays, trying again: \
                  {error}"
             ),
-            Self::Unreadable(error) => write!(f, "a part of the configuration is left out: {error}"),
+            Self::Unreadable(error) => {
+                write!(f, "a part of the configuration is left out: {error}")
+            }
         }
     }
 }

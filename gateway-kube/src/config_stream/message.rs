@@ -266,10 +266,12 @@ mod tests {
         api::{ConfigMap, Gateway, Kind, ObjectKey, Resource},
         snapshot::{Change, Snapshot},
     };
-    use prost::Message;
     use proptest::prelude::*;
+    use prost::Message;
 
-    use super::{Assembler, CHUNK, Chunk, Entry, LARGEST_MESSAGE, LARGEST_OBJECT, MessageError, chunks};
+    use super::{
+        Assembler, CHUNK, Chunk, Entry, LARGEST_MESSAGE, LARGEST_OBJECT, MessageError, chunks,
+    };
 
     fn map(name: &str, size: usize) -> Resource {
         let mut map = ConfigMap::default();
@@ -337,7 +339,8 @@ mod tests {
     fn hostile_chunks_end_the_stream_and_nothing_worse() {
         let part = Entry { object: vec![b' '; CHUNK].into(), continues: true, ..Entry::default() };
         let mut assembler = Assembler::default();
-        let begins = Chunk { revision: 1, begins: true, entries: vec![part.clone()], ..Chunk::default() };
+        let begins =
+            Chunk { revision: 1, begins: true, entries: vec![part.clone()], ..Chunk::default() };
         assert!(assembler.take(begins).is_ok());
         let goes_on = Chunk { revision: 1, entries: vec![part], ..Chunk::default() };
         let ended = (0..100).find_map(|_| assembler.take(goes_on.clone()).err());
@@ -348,7 +351,11 @@ mod tests {
             revision: 2,
             begins: true,
             ends: true,
-            entries: vec![Entry { kind: kind.to_owned(), object: object.into(), ..Entry::default() }],
+            entries: vec![Entry {
+                kind: kind.to_owned(),
+                object: object.into(),
+                ..Entry::default()
+            }],
             ..Chunk::default()
         };
         let taken = |chunk| Assembler::default().take(chunk).ok().flatten().expect("complete");

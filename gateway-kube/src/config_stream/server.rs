@@ -109,10 +109,8 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Se
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let strangers = Arc::new(Semaphore::new(STRANGERS));
     loop {
-        let places = (
-            Arc::clone(&room).acquire_owned().await,
-            Arc::clone(&strangers).acquire_owned().await,
-        );
+        let places =
+            (Arc::clone(&room).acquire_owned().await, Arc::clone(&strangers).acquire_owned().await);
         let (Ok(place), Ok(stranger)) = places else { return };
         let Ok((socket, _)) = listener.accept().await else {
             // Out of files, most likely: others must end first.

@@ -53,10 +53,7 @@ const AUTHENTICATION: Duration = Duration::from_secs(10);
 /// Finds out who shows a token.
 pub trait Authenticate: Send + Sync + 'static {
     /// Whose token it is.
-    fn authenticate(
-        &self,
-        token: &str,
-    ) -> impl Future<Output = Result<Identity, Refusal>> + Send;
+    fn authenticate(&self, token: &str) -> impl Future<Output = Result<Identity, Refusal>> + Send;
 }
 
 /// Who a data plane is.

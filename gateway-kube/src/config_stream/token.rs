@@ -48,7 +48,9 @@ impl Authenticate for TokenReviews {
         let answer = Api::all(self.client.clone()).create(&PostParams::default(), &review).await;
         match answer {
             Ok(review) => judge(review.status.unwrap_or_default()),
-            Err(error) => Err(Refusal::Unavailable(format!("the token cannot be checked: {error}"))),
+            Err(error) => {
+                Err(Refusal::Unavailable(format!("the token cannot be checked: {error}")))
+            }
         }
     }
 }

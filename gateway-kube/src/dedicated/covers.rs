@@ -41,9 +41,17 @@ mod tests {
             "status": {},
         });
         check(seen, wanted.clone(), true);
-        check(json!({"spec": {"ports": [{"port": 81}], "type": "LoadBalancer"}}), wanted.clone(), false);
+        check(
+            json!({"spec": {"ports": [{"port": 81}], "type": "LoadBalancer"}}),
+            wanted.clone(),
+            false,
+        );
         check(json!({"spec": {"ports": [], "type": "LoadBalancer"}}), wanted.clone(), false);
         check(json!({"spec": {"type": "LoadBalancer"}}), wanted.clone(), false);
-        check(json!({"spec": {"ports": [{"port": 80}, {"port": 81}], "type": "LoadBalancer"}}), wanted, false);
+        check(
+            json!({"spec": {"ports": [{"port": 80}, {"port": 81}], "type": "LoadBalancer"}}),
+            wanted,
+            false,
+        );
     }
 }

@@ -3,19 +3,14 @@
 //! In: builds. Out: each Gateway has its objects, its pods have its configuration, and the controller
 //! hears what became of both. Not here: any of the work (`plan`, `keeper`, `config_stream`).
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
-use gateway_core::{api::ObjectKey, build::Builder, snapshot::{Observed, Snapshot}};
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::timeout,
+use gateway_core::{
+    api::ObjectKey,
+    build::Builder,
+    snapshot::{Observed, Snapshot},
 };
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use super::{
     keeper::{self, Ends, Provisions},
@@ -97,9 +92,8 @@ impl Fleet {
             }
         }
         let snapshots = self.published.iter();
-        let snapshots = snapshots.map(|(key, (account, snapshot))| {
-            (account.clone(), (key.clone(), snapshot.clone()))
-        });
+        let snapshots = snapshots
+            .map(|(key, (account, snapshot))| (account.clone(), (key.clone(), snapshot.clone())));
         self.publisher.publish(snapshots.collect());
     }
 

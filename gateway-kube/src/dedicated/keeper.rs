@@ -234,7 +234,9 @@ impl Keeper {
     /// Tells what is known, and starts the writes that are due.
     fn settle(&mut self) {
         let plan = self.ends.plan.borrow_and_update().clone();
-        let Some(plan) = plan.filter(|_| self.listed.len() == ObjectKind::ALL.len()) else { return };
+        let Some(plan) = plan.filter(|_| self.listed.len() == ObjectKind::ALL.len()) else {
+            return;
+        };
         self.tell(&plan);
         if !*self.ends.leads.borrow() {
             return;
@@ -308,7 +310,10 @@ impl Keeper {
         match outcome {
             Ok(Some(object)) => {
                 self.failed.remove(&id);
-                self.seen.insert(id, object);
+                // The watch may have been faster, and may know more.
+                if self.seen.get(&id).is_none_or(|seen| version(seen) < version(&object)) {
+                    self.seen.insert(id, object);
+                }
             }
             Ok(None) => {
                 self.failed.remove(&id);
@@ -332,6 +337,11 @@ fn id(kind: ObjectKind, object: &DynamicObject) -> Option<ObjectId> {
     Some(ObjectId { kind, namespace, name: object.metadata.name.as_deref()?.into() })
 }
 
+/// The version of an object, which grows with every write.
+fn version(object: &Value) -> Option<u64> {
+    object["metadata"]["resourceVersion"].as_str()?.parse().ok()
+}
+
 /// The object without what nobody looks at.
 fn value(mut object: DynamicObject) -> Option<Value> {
     object.metadata.managed_fields = None;
@@ -341,7 +351,8 @@ fn value(mut object: DynamicObject) -> Option<Value> {
 fn node_address(node: &Node) -> Option<String> {
     let status = node.status.as_ref()?;
     let ready = status.conditions.iter().flatten();
-    if !ready.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True") {
+    if !ready.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    {
         return None;
     }
     let of_type = |kind: &str| {

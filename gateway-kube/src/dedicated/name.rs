@@ -82,7 +82,9 @@ pub fn labels(gateway: &Gateway, controller_name: &str) -> BTreeMap<String, Stri
 fn is_service_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
         && !name.ends_with('-')
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn as_label_char(c: char) -> char {

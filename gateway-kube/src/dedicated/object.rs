@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use gateway_core::api::{Gateway, GATEWAY_GROUP, Kind};
+use gateway_core::api::{GATEWAY_GROUP, Gateway, Kind};
 use kube::core::ApiResource;
 use serde_json::{Map, Value, json};
 

@@ -133,7 +133,8 @@ fn service(gateway: &Gateway, ports: &BTreeSet<Port>, parameters: &Parameters) -
             spec.insert((*field).to_owned(), value.clone());
         }
     }
-    if let Some(address) = wanted_ip(gateway).filter(|_| parameters.service_type == "LoadBalancer") {
+    if let Some(address) = wanted_ip(gateway).filter(|_| parameters.service_type == "LoadBalancer")
+    {
         spec.insert("loadBalancerIP".to_owned(), address.into());
     }
     Value::Object(spec)

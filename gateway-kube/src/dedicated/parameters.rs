@@ -151,9 +151,9 @@ impl Parameters {
 /// Whether an alternative to `key` is set.
 fn is_overruled(key: &str, own: &BTreeMap<String, String>) -> bool {
     let sets = |keys: &[&str]| keys.iter().any(|key| own.contains_key(*key));
-    ALTERNATIVES.iter().any(|(one, other)| {
-        one.contains(&key) && sets(other) || other.contains(&key) && sets(one)
-    })
+    ALTERNATIVES
+        .iter()
+        .any(|(one, other)| one.contains(&key) && sets(other) || other.contains(&key) && sets(one))
 }
 
 /// Judges parameters for the status of Gateways and classes.
@@ -264,7 +264,8 @@ fn amount(text: &str) -> Result<Value, String> {
 }
 
 fn network(text: &str) -> Result<String, String> {
-    let wrong = || format!("expected networks such as 10.0.0.0/8, separated by commas, not {text:?}");
+    let wrong =
+        || format!("expected networks such as 10.0.0.0/8, separated by commas, not {text:?}");
     let (address, length) = text.split_once('/').ok_or_else(wrong)?;
     let address: std::net::IpAddr = address.parse().map_err(|_| wrong())?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
@@ -300,9 +301,15 @@ mod tests {
 
     #[test]
     fn wrong_values_are_told_with_what_would_be_right() {
-        wrong(&[("replicas", "-1")], "data[\"replicas\"] is \"-1\", expected a number from 0 to 1000");
+        wrong(
+            &[("replicas", "-1")],
+            "data[\"replicas\"] is \"-1\", expected a number from 0 to 1000",
+        );
         wrong(&[("replica", "1")], "data[\"replica\"] is unknown, known are replicas, minReplicas");
-        wrong(&[("serviceType", "ExternalName")], "expected one of LoadBalancer, NodePort, ClusterIP");
+        wrong(
+            &[("serviceType", "ExternalName")],
+            "expected one of LoadBalancer, NodePort, ClusterIP",
+        );
         wrong(&[("cpuRequest", "much")], "expected a quantity");
         wrong(&[("memoryLimit", "0")], "expected a quantity");
         wrong(&[("memoryLimit", "1Zi")], "expected a quantity");
@@ -323,7 +330,10 @@ mod tests {
         let own = map(&[("maxReplicas", "9"), ("cpuRequest", "1"), ("maxUnavailable", "10%")]);
         let read = Parameters::read(Some(&class), Some(&own)).expect("all is well");
         assert_eq!(read.service_type, "NodePort");
-        assert_eq!(read.scaling, Some(Scaling { min_replicas: 1, max_replicas: 9, cpu_percent: 80 }));
+        assert_eq!(
+            read.scaling,
+            Some(Scaling { min_replicas: 1, max_replicas: 9, cpu_percent: 80 })
+        );
         assert_eq!(read.disruption, Some(("maxUnavailable", "10%".into())));
         assert_eq!((&*read.requests["cpu"], &*read.requests["memory"]), ("1", "64Mi"));
     }

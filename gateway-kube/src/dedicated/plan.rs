@@ -62,17 +62,14 @@ pub(crate) fn plan(builder: &Builder, blueprint: &Blueprint) -> Plan {
     let mut names: BTreeMap<(Box<str>, String), ObjectKey> = BTreeMap::new();
     for (key, gateway) in ours(snapshot, builder.scope()) {
         let name = object_name(&gateway.metadata.name, &gateway.spec.gateway_class_name);
-        let mut wanted = Wanted {
-            gateway: Arc::clone(gateway),
-            name: name.clone(),
-            objects: None,
-            fault: None,
-        };
+        let mut wanted =
+            Wanted { gateway: Arc::clone(gateway), name: name.clone(), objects: None, fault: None };
         let place = (key.namespace.clone(), name);
         match names.get(&place) {
             // `a-b` of class `c` and `a` of class `b-c`.
             Some(older) => {
-                wanted.fault = Some(format!("its objects would have the names of those of {older}"));
+                wanted.fault =
+                    Some(format!("its objects would have the names of those of {older}"));
             }
             None => {
                 names.insert(place, key.clone());
@@ -109,7 +106,8 @@ fn fill(
             wanted.objects = Some(objects(gateway, &ports, &parameters, blueprint));
         }
         Err(error) => {
-            wanted.fault = Some(format!("the parameters of class and Gateway do not go together: {error}"));
+            wanted.fault =
+                Some(format!("the parameters of class and Gateway do not go together: {error}"));
         }
     }
 }
@@ -175,7 +173,8 @@ fn as_asked(gateway: &Gateway, address: &GatewayStatusAddress) -> GatewayStatusA
 
 /// The sockets that some pod could not open.
 fn failures(reports: &[Report]) -> Vec<(&Report, &BindReport)> {
-    let binds = reports.iter().flat_map(|report| report.binds.iter().map(move |bind| (report, bind)));
+    let binds =
+        reports.iter().flat_map(|report| report.binds.iter().map(move |bind| (report, bind)));
     binds.filter(|(_, bind)| bind.error.is_some()).collect()
 }
 
@@ -189,15 +188,13 @@ fn bind_state(
         BindAddress::Hostname(name) => Some(name.to_string()),
         BindAddress::Default | BindAddress::Own(_) => None,
     };
-    let is_missing = |asked: &String| {
-        provision.missing.iter().any(|missing| is_same(missing, asked))
-    };
+    let is_missing =
+        |asked: &String| provision.missing.iter().any(|missing| is_same(missing, asked));
     if asked.as_ref().is_some_and(is_missing) {
         return BindState::Failed("the Service of the Gateway does not have it".to_owned());
     }
-    let failed = failures
-        .iter()
-        .find(|(_, bind)| bind.port == key.port && bind.transport == key.transport);
+    let failed =
+        failures.iter().find(|(_, bind)| bind.port == key.port && bind.transport == key.transport);
     match failed {
         Some((report, bind)) => {
             let error = bind.error.as_deref().unwrap_or_default();

@@ -115,7 +115,11 @@ mod tests {
         let nodes = BTreeSet::from(["192.0.2.9".to_owned()]);
         let seen = provision(&gateway, None, Some(&service), &nodes);
         let text = |address: &gateway_core::api::GatewayStatusAddress| {
-            format!("{} {}", address.kind.as_ref().expect("the kind is always written"), address.value)
+            format!(
+                "{} {}",
+                address.kind.as_ref().expect("the kind is always written"),
+                address.value
+            )
         };
         assert_eq!(seen.addresses.iter().map(text).collect::<Vec<_>>(), expect);
         assert_eq!(seen.missing, missing);
@@ -149,7 +153,9 @@ mod tests {
     fn one_available_pod_is_enough() {
         unready(None, Some("the Deployment of the Gateway is not there yet"));
         let with = |replicas: i64, status: Value| {
-            Some(json!({"metadata": {"name": "a"}, "spec": {"replicas": replicas}, "status": status}))
+            Some(
+                json!({"metadata": {"name": "a"}, "spec": {"replicas": replicas}, "status": status}),
+            )
         };
         unready(with(2, json!({})), Some("no pod of the Deployment a is available yet"));
         unready(with(2, json!({"availableReplicas": 1})), None);

@@ -87,10 +87,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{Plan, Step, steps};
-    use crate::dedicated::{
-        Blueprint, Object, ObjectId, Parameters, Port, objects,
-        plan::Wanted,
-    };
+    use crate::dedicated::{Blueprint, Object, ObjectId, Parameters, Port, objects, plan::Wanted};
 
     fn wanted(name: &str, replicas: u32) -> (ObjectKey, Wanted) {
         let mut gateway = Gateway::new("infra", name).class("c");
@@ -150,12 +147,14 @@ mod tests {
         seen.get_mut(&deployment).expect("it is there")["spec"]["replicas"] = 9.into();
         check(&plan, &seen, &["apply Deployment infra/a-c"]);
         // It is being deleted: applied anew when it is gone.
-        seen.get_mut(&deployment).expect("it is there")["metadata"]["deletionTimestamp"] = "x".into();
+        seen.get_mut(&deployment).expect("it is there")["metadata"]["deletionTimestamp"] =
+            "x".into();
         check(&plan, &seen, &[]);
         seen.remove(&deployment);
         check(&plan, &seen, &["apply Deployment infra/a-c"]);
         // The Gateway is gone.
-        let left = ["ServiceAccount", "ConfigMap", "Service"].map(|kind| format!("remove {kind} infra/a-c"));
+        let left = ["ServiceAccount", "ConfigMap", "Service"]
+            .map(|kind| format!("remove {kind} infra/a-c"));
         check(&Plan::new(), &seen, &left.each_ref().map(String::as_str));
     }
 
@@ -172,7 +171,8 @@ mod tests {
         let (_, one) = wanted("a", 1);
         let mut seen = stored(one.objects.as_deref().expect("some"));
         for object in seen.values_mut() {
-            object["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Pod", "name": "x"}]);
+            object["metadata"]["ownerReferences"] =
+                json!([{"apiVersion": "v1", "kind": "Pod", "name": "x"}]);
         }
         check(&Plan::new(), &seen, &[]);
     }
