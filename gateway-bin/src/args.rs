@@ -47,6 +47,7 @@ pub struct Cli {
 
 /// A subcommand.
 #[derive(Clone, Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, read at the start")]
 pub enum Command {
     /// Serve all Gateways found in files and folders or in a cluster, and follow their changes
     Run(RunArgs),

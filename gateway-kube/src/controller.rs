@@ -308,6 +308,9 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     }
 
     fn say_exhausted(&self, observed: &Observed) {
+        if self.settings.pool.is_empty() {
+            return;
+        }
         let before = self.observed.as_ref().map(|observed| &observed.gateway_addresses);
         for (key, addresses) in &observed.gateway_addresses {
             let known = before.and_then(|before| before.get(key));

@@ -205,7 +205,7 @@ fn a_new_listener_restarts_no_pod() {
         objects_of(&text(web)),
         objects_of(&text(&format!("{web}, {{name: dns, port: 53, protocol: UDP}}"))),
     );
-    let differ = |(before, after): (&Object, &Object)| (before != after).then(|| before.id.kind);
+    let differ = |(before, after): (&Object, &Object)| (before != after).then_some(before.id.kind);
     let differing: Vec<_> = before.iter().zip(&after).filter_map(differ).collect();
     assert_eq!(differing, [ObjectKind::Service]);
 }

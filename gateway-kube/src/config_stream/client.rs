@@ -168,7 +168,7 @@ impl<T: Fn(Event)> Follower<T> {
             };
             let chunk = chunk.ok_or("the controller ended the stream")?;
             let chunk = chunk.map_err(|status| said(&status))?;
-            if let Some(revision) = assembler.take(chunk).map_err(|error| error.to_string())? {
+            if let Some(revision) = assembler.take(&chunk).map_err(|error| error.to_string())? {
                 if *received == 0 {
                     (self.tell)(Event::Following);
                 }

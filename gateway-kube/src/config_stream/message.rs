@@ -207,13 +207,13 @@ impl Assembler {
     ///
     /// # Errors
     /// If chunks are missing or an object is too large, so that the stream must begin anew.
-    pub(super) fn take(&mut self, chunk: Chunk) -> Result<Option<Assembled>, MessageError> {
+    pub(super) fn take(&mut self, chunk: &Chunk) -> Result<Option<Assembled>, MessageError> {
         if chunk.begins {
             *self = Self { revision: chunk.revision, whole: chunk.whole, ..Self::default() };
         } else if chunk.revision != self.revision {
             return Err(MessageError::OutOfOrder(chunk.revision, self.revision));
         }
-        for entry in chunk.entries {
+        for entry in &chunk.entries {
             self.entry(entry)?;
         }
         if !chunk.ends {
@@ -228,10 +228,10 @@ impl Assembler {
         }))
     }
 
-    fn entry(&mut self, entry: Entry) -> Result<(), MessageError> {
+    fn entry(&mut self, entry: &Entry) -> Result<(), MessageError> {
         let size = self.part.len() + entry.object.len();
         if size > LARGEST_OBJECT {
-            return Err(MessageError::TooLarge(said(&entry), size));
+            return Err(MessageError::TooLarge(said(entry), size));
         }
         self.part.extend_from_slice(&entry.object);
         if entry.continues {
@@ -249,7 +249,7 @@ impl Assembler {
         match Resource::deserialize(kind, &mut serde_json::Deserializer::from_slice(&json)) {
             Ok(resource) => self.changes.push(Change::Upsert(resource)),
             Err(error) => {
-                self.unreadable.push(MessageError::Unreadable(said(&entry), error.to_string()));
+                self.unreadable.push(MessageError::Unreadable(said(entry), error.to_string()));
             }
         }
         Ok(())
@@ -290,7 +290,7 @@ mod tests {
             let encoded = chunk.encode_to_vec();
             assert!(encoded.len() <= LARGEST_MESSAGE, "{}", encoded.len());
             let chunk = Chunk::decode(&*encoded).expect("what is encoded can be decoded");
-            match assembler.take(chunk).expect("chunks are in order") {
+            match assembler.take(&chunk).expect("chunks are in order") {
                 Some(revision) => {
                     assert_eq!((at + 1, revision.revision, revision.whole), (count, 7, true));
                     assert!(revision.unreadable.is_empty());
@@ -341,12 +341,12 @@ mod tests {
         let mut assembler = Assembler::default();
         let begins =
             Chunk { revision: 1, begins: true, entries: vec![part.clone()], ..Chunk::default() };
-        assert!(assembler.take(begins).is_ok());
+        assert!(assembler.take(&begins).is_ok());
         let goes_on = Chunk { revision: 1, entries: vec![part], ..Chunk::default() };
-        let ended = (0..100).find_map(|_| assembler.take(goes_on.clone()).err());
+        let ended = (0..100).find_map(|_| assembler.take(&goes_on).err());
         assert!(matches!(ended, Some(MessageError::TooLarge(..))), "{ended:?}");
         let stray = Chunk { revision: 9, ..Chunk::default() };
-        assert_eq!(assembler.take(stray).err(), Some(MessageError::OutOfOrder(9, 1)));
+        assert_eq!(assembler.take(&stray).err(), Some(MessageError::OutOfOrder(9, 1)));
         let odd = |kind: &str, object: &'static [u8]| Chunk {
             revision: 2,
             begins: true,
@@ -358,7 +358,7 @@ mod tests {
             }],
             ..Chunk::default()
         };
-        let taken = |chunk| Assembler::default().take(chunk).ok().flatten().expect("complete");
+        let taken = |chunk: Chunk| Assembler::default().take(&chunk).ok().flatten().expect("complete");
         assert_eq!(taken(odd("HTTPRoute", b"{\"spec\": 7}")).unreadable.len(), 1);
         assert_eq!(taken(odd("Sprocket", b"{}")).unreadable.len(), 0);
     }

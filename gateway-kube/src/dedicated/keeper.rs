@@ -372,7 +372,7 @@ async fn apply(
     let api: Api<DynamicObject> =
         Api::namespaced_with(client, &object.id.namespace, &object.id.kind.resource());
     // An apply would merge our fields into an object of somebody else.
-    if !known && let Some(found) = api.get_opt(&object.id.name).await.map_err(text)? {
+    if !known && let Some(found) = api.get_opt(&object.id.name).await.map_err(|error| text(&error))? {
         let labels = found.metadata.labels.as_ref();
         if labels.and_then(|labels| labels.get(MANAGED_BY)).is_none_or(|by| by != label) {
             return Err("it exists and belongs to somebody else".to_owned());
@@ -380,7 +380,7 @@ async fn apply(
     }
     let params = PatchParams::apply(manager).force();
     let applied = api.patch(&object.id.name, &params, &Patch::Apply(&object.body)).await;
-    applied.map(value).map_err(text)
+    applied.map(value).map_err(|error| text(&error))
 }
 
 async fn remove(client: Client, id: &ObjectId, uid: String) -> Result<Option<Value>, String> {
@@ -391,10 +391,10 @@ async fn remove(client: Client, id: &ObjectId, uid: String) -> Result<Option<Val
         // It may take its time; the watch tells when it is gone.
         Ok(answer) => Ok(answer.left().and_then(value)),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
-        Err(error) => Err(text(error)),
+        Err(error) => Err(text(&error)),
     }
 }
 
-fn text(error: kube::Error) -> String {
-    of_client(&error).text
+fn text(error: &kube::Error) -> String {
+    of_client(error).text
 }

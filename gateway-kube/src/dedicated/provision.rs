@@ -103,7 +103,7 @@ mod tests {
     use super::provision;
 
     #[track_caller]
-    fn check(asked: &[&str], service: Value, expect: &[&str], missing: &[&str]) {
+    fn check(asked: &[&str], service: &Value, expect: &[&str], missing: &[&str]) {
         let mut gateway = Gateway::new("infra", "public");
         gateway.spec.addresses = asked
             .iter()
@@ -113,7 +113,7 @@ mod tests {
             })
             .collect();
         let nodes = BTreeSet::from(["192.0.2.9".to_owned()]);
-        let seen = provision(&gateway, None, Some(&service), &nodes);
+        let seen = provision(&gateway, None, Some(service), &nodes);
         let text = |address: &gateway_core::api::GatewayStatusAddress| {
             format!(
                 "{} {}",
@@ -131,21 +131,21 @@ mod tests {
             json!({"spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"]},
                 "status": {"loadBalancer": {"ingress": ingress}}})
         };
-        check(&[], balanced(json!(null)), &[], &[]);
+        check(&[], &balanced(json!(null)), &[], &[]);
         let both = json!([{"ip": "203.0.113.1"}, {"hostname": "lb.example.net"}, {}]);
-        check(&[], balanced(both), &["IPAddress 203.0.113.1", "Hostname lb.example.net"], &[]);
+        check(&[], &balanced(both), &["IPAddress 203.0.113.1", "Hostname lb.example.net"], &[]);
         let v6 = balanced(json!([{"ip": "fd00:0::1"}]));
-        check(&["fd00::1", "fd00::2"], v6, &["IPAddress fd00:0::1"], &["fd00::2"]);
+        check(&["fd00::1", "fd00::2"], &v6, &["IPAddress fd00:0::1"], &["fd00::2"]);
         let inside = json!({"spec": {"type": "ClusterIP", "clusterIPs": ["10.96.0.1", "None"]}});
-        check(&[], inside, &["IPAddress 10.96.0.1"], &[]);
-        check(&[], json!({"spec": {"type": "NodePort"}}), &["IPAddress 192.0.2.9"], &[]);
-        check(&["10.0.0.1"], json!({}), &[], &["10.0.0.1"]);
+        check(&[], &inside, &["IPAddress 10.96.0.1"], &[]);
+        check(&[], &json!({"spec": {"type": "NodePort"}}), &["IPAddress 192.0.2.9"], &[]);
+        check(&["10.0.0.1"], &json!({}), &[], &["10.0.0.1"]);
     }
 
     #[track_caller]
-    fn unready(deployment: Option<Value>, expect: Option<&str>) {
+    fn unready(deployment: Option<&Value>, expect: Option<&str>) {
         let gateway = Gateway::new("infra", "public");
-        let seen = provision(&gateway, deployment.as_ref(), None, &BTreeSet::new());
+        let seen = provision(&gateway, deployment, None, &BTreeSet::new());
         assert_eq!(seen.unready.as_deref(), expect);
     }
 
@@ -153,18 +153,16 @@ mod tests {
     fn one_available_pod_is_enough() {
         unready(None, Some("the Deployment of the Gateway is not there yet"));
         let with = |replicas: i64, status: Value| {
-            Some(
-                json!({"metadata": {"name": "a"}, "spec": {"replicas": replicas}, "status": status}),
-            )
+            json!({"metadata": {"name": "a"}, "spec": {"replicas": replicas}, "status": status})
         };
-        unready(with(2, json!({})), Some("no pod of the Deployment a is available yet"));
-        unready(with(2, json!({"availableReplicas": 1})), None);
-        unready(with(0, json!({})), Some("the Deployment a is scaled to 0 pods"));
+        unready(Some(&with(2, json!({}))), Some("no pod of the Deployment a is available yet"));
+        unready(Some(&with(2, json!({"availableReplicas": 1}))), None);
+        unready(Some(&with(0, json!({}))), Some("the Deployment a is scaled to 0 pods"));
         let failing = json!({"conditions": [
             {"type": "Available", "status": "False", "message": "minimum not available"},
             {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"},
         ]});
         let told = "no pod of the Deployment a is available yet: exceeded quota";
-        unready(with(2, failing), Some(told));
+        unready(Some(&with(2, failing)), Some(told));
     }
 }

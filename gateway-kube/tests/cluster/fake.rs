@@ -233,7 +233,7 @@ impl Fake {
         }
         match (method, rest) {
             ("PATCH", [plural, name]) if query.contains_key("force") => {
-                state.merge_apply(id(plural, name), body)
+                state.merge_apply(&id(plural, name), body)
             }
             ("DELETE", [plural, name]) => state.remove(&id(plural, name)),
             ("GET", [plural]) if query.get("watch").is_some_and(|watch| watch == "true") => {
@@ -336,8 +336,8 @@ impl State {
     }
 
     /// Server-side apply: what is not there is created, and nothing happens if nothing differs.
-    fn merge_apply(&mut self, id: Id, body: &Value) -> Answer {
-        let old = self.objects.get(&id).cloned();
+    fn merge_apply(&mut self, id: &Id, body: &Value) -> Answer {
+        let old = self.objects.get(id).cloned();
         let mut object = old.clone().unwrap_or_else(
             || json!({"metadata": {"uid": format!("uid-{}", self.version), "generation": 1}}),
         );
@@ -345,7 +345,7 @@ impl State {
         if old.as_ref() != Some(&object) {
             self.put(id.clone(), object, old.is_none());
         }
-        ok(&self.objects[&id])
+        ok(&self.objects[id])
     }
 
     fn remove(&mut self, id: &Id) -> Answer {
