@@ -8,7 +8,7 @@ use std::{
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use gateway_core::{
     api::ObjectKey,
     build::{Builder, build},
     endpoints::endpoints,
+    feature,
     scope::ControllerScope,
     snapshot::{Observed, Snapshot},
 };
@@ -42,6 +43,9 @@ use crate::{
     run::{Config, Gateway},
 };
 
+/// What a GatewayClass says that it supports.
+static FEATURES: LazyLock<Vec<&'static str>> = LazyLock::new(feature::served_by_own_pods);
+
 /// The Service through which pods reach the controller, unless they are told another way.
 const SERVICE: &str = "gateway";
 
@@ -61,7 +65,8 @@ pub(crate) async fn serve(args: &RunArgs) -> Result<(), Error> {
     let (gateway, admin) = start(args, &Config { workers: 1, ..config(args) }).await?;
     let mut signals = Signals::new().map_err(Error::Runtime)?;
     let settings = settings(args, &connection);
-    let scope = settings.scope.clone().shared_sockets(false).parameters_check(Arc::new(Check));
+    let scope = settings.scope.clone().shared_sockets(false).supported_features(&FEATURES);
+    let scope = scope.parameters_check(Arc::new(Check));
     let settings = Settings { scope, ..settings };
     let publisher = Publisher::default();
     let notices = Arc::clone(&settings.notices);
