@@ -192,8 +192,8 @@ impl Keeper {
             }
             Err(error) => {
                 if self.lost.insert(kind) {
-                    let object = format!("{} objects", kind.as_str());
-                    (self.ends.notices)(Notice::Unapplied { object, error: error.to_string() });
+                    let objects = format!("{} objects", kind.as_str());
+                    (self.ends.notices)(Notice::Unseen { objects, error: error.to_string() });
                 }
             }
         }
@@ -216,7 +216,7 @@ impl Keeper {
             Ok(Ok(list)) => self.nodes = list.items.iter().filter_map(node_address).collect(),
             Ok(Err(error)) => {
                 let error = of_client(&error).text;
-                (self.ends.notices)(Notice::Unapplied { object: "nodes".to_owned(), error });
+                (self.ends.notices)(Notice::Unseen { objects: "Node objects".to_owned(), error });
             }
             // They are read again soon.
             Err(_) => {}
@@ -372,7 +372,9 @@ async fn apply(
     let api: Api<DynamicObject> =
         Api::namespaced_with(client, &object.id.namespace, &object.id.kind.resource());
     // An apply would merge our fields into an object of somebody else.
-    if !known && let Some(found) = api.get_opt(&object.id.name).await.map_err(|error| text(&error))? {
+    if !known
+        && let Some(found) = api.get_opt(&object.id.name).await.map_err(|error| text(&error))?
+    {
         let labels = found.metadata.labels.as_ref();
         if labels.and_then(|labels| labels.get(MANAGED_BY)).is_none_or(|by| by != label) {
             return Err("it exists and belongs to somebody else".to_owned());
