@@ -132,6 +132,8 @@ struct Keeper {
     label: String,
     ends: Ends,
     seen: BTreeMap<ObjectId, Value>,
+    /// The newest version that a watch told, by kind.
+    newest: BTreeMap<ObjectKind, u64>,
     /// The objects of lists that are under way.
     listing: BTreeMap<ObjectKind, BTreeSet<ObjectId>>,
     listed: BTreeSet<ObjectKind>,
@@ -153,6 +155,7 @@ impl Keeper {
             label,
             ends,
             seen: BTreeMap::new(),
+            newest: BTreeMap::new(),
             listing: BTreeMap::new(),
             listed: BTreeSet::new(),
             lost: BTreeSet::new(),
@@ -186,7 +189,7 @@ impl Keeper {
                 self.see(kind, object);
             }
             Ok(Event::Delete(object)) => {
-                if let Some(id) = id(kind, &object) {
+                if let Some(id) = self.see(kind, object) {
                     self.seen.remove(&id);
                 }
             }
@@ -201,7 +204,12 @@ impl Keeper {
 
     fn see(&mut self, kind: ObjectKind, object: DynamicObject) -> Option<ObjectId> {
         let id = id(kind, &object)?;
-        self.seen.insert(id.clone(), value(object)?);
+        let object = value(object)?;
+        if let Some(version) = version(&object) {
+            let newest = self.newest.entry(kind).or_default();
+            *newest = version.max(*newest);
+        }
+        self.seen.insert(id.clone(), object);
         Some(id)
     }
 
@@ -310,8 +318,8 @@ impl Keeper {
         match outcome {
             Ok(Some(object)) => {
                 self.failed.remove(&id);
-                // The watch may have been faster, and may know more.
-                if self.seen.get(&id).is_none_or(|seen| version(seen) < version(&object)) {
+                // The watch may have been faster, and know more: even that the object is gone.
+                if version(&object) > self.newest.get(&id.kind).copied() {
                     self.seen.insert(id, object);
                 }
             }
