@@ -19,9 +19,10 @@ use gateway_core::{
     resolve::topology::{BindKey, Topology, Transport},
     scope::ControllerScope,
     snapshot::{BindState, Observed, Snapshot},
+    source::Sources,
 };
 use gateway_testkit::{
-    corpus::{Case, Decision, ObjectStatus, Request},
+    corpus::{Case, Decision, ObjectStatus, Request, testdata},
     reference::CONTROLLER,
 };
 use tempfile::TempDir;
@@ -72,7 +73,7 @@ impl Stage {
         let check = Arc::new(Certificates::default());
         Self {
             gateway: Gateway::start(&config).expect("a gateway"),
-            backends: Backends::new(certificate(cases)),
+            backends: Backends::new(&certificate()),
             scope: ControllerScope::of_class(CONTROLLER).certificate_check(check),
             clients: 0,
             folder,
@@ -209,13 +210,15 @@ fn addresses(cases: &[Case]) -> Addresses {
 }
 
 /// The certificate that backends of the corpus are known by.
-fn certificate(cases: &[Case]) -> &Secret {
-    let mut resources = cases.iter().flat_map(|case| &case.resources);
-    let secret = resources.find_map(|resource| match resource {
+fn certificate() -> Secret {
+    let file = testdata().join("include/certs.yaml");
+    let text = std::fs::read_to_string(&file).expect("the corpus has certificates");
+    let loaded = Sources::default().load(&file.to_string_lossy(), text);
+    let secret = loaded.resources.into_iter().find_map(|(resource, _)| match resource {
         Resource::Secret(secret) if &*secret.metadata.name == "example-cert" => Some(secret),
         _ => None,
     });
-    secret.expect("the corpus has it")
+    secret.expect("example-cert is one of them")
 }
 
 fn log_file(folder: &TempDir) -> PathBuf {
