@@ -13,12 +13,18 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method, Uri};
 
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
+
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::KubernetesArgs;
+
 /// The program's arguments.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "gateway",
     version,
-    about = "A Kubernetes Gateway API proxy that runs from plain files",
+    about = "A Kubernetes Gateway API proxy that runs from plain files, or in a cluster",
     after_help = "Examples:\n  \
         gateway demo                       try it: sample routes, sample backends\n  \
         gateway check gateway.yaml            find mistakes before you deploy\n  \
@@ -34,7 +40,7 @@ pub struct Cli {
 /// A subcommand.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Serve all Gateways found in files and folders, and follow their changes
+    /// Serve all Gateways found in files and folders or in a cluster, and follow their changes
     Run(RunArgs),
     /// Start a sample shop behind the gateway and print requests to try
     Demo(DemoArgs),
@@ -56,7 +62,9 @@ pub enum Command {
     gateway run /etc/gateway --admin 127.0.0.1:15000 --access-log off")]
 pub struct RunArgs {
     /// Files and folders with YAML or JSON; folders are read with all their subfolders
-    #[arg(required = true, value_name = "PATH")]
+    #[cfg_attr(feature = "kubernetes", arg(required_unless_present = "kubernetes"))]
+    #[cfg_attr(not(feature = "kubernetes"), arg(required = true))]
+    #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 
     /// Address for Gateways that name none
@@ -94,6 +102,11 @@ pub struct RunArgs {
     /// How long running requests may go on after SIGTERM, for example 30s or 1m30s
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub drain_timeout: Duration,
+
+    /// The cluster, instead of files.
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
 }
 
 /// Arguments of `gateway demo`.

@@ -24,4 +24,8 @@ pub enum Error {
     /// The access log cannot be written.
     #[error("cannot open the access log")]
     AccessLog(#[source] io::Error),
+    /// The cluster cannot be used.
+    #[cfg(feature = "kubernetes")]
+    #[error("cannot serve the Gateways of a cluster")]
+    Kubernetes(#[source] gateway_kube::Error),
 }

@@ -1,4 +1,4 @@
-//! The program `gateway`: a Gateway API proxy that runs from files.
+//! The program `gateway`: a Gateway API proxy that runs from files, or in a cluster.
 //!
 //! The library is what the program is made of, so that tests can drive it in process. Updates go
 //! in at [`run::Gateway::apply`]; requests come in at sockets.
@@ -9,6 +9,8 @@ pub mod certificates;
 pub mod cli;
 pub mod error;
 pub mod guard;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod listen;
 pub mod program;
 mod proxy;

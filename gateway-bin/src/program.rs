@@ -1,4 +1,4 @@
-//! `gateway run`: files in, requests served, until the program is asked to end.
+//! `gateway run`: files or a cluster in, requests served, until the program is asked to end.
 //!
 //! In: the arguments. Out: an exit code. The one place that knows the source, the core, the data
 //! plane and the admin endpoints. Not here: what any of them does.
@@ -48,7 +48,13 @@ const RETRY: Duration = Duration::from_secs(10);
 pub fn run(args: &RunArgs) -> ExitCode {
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ran = runtime.map_err(Error::Runtime).and_then(|runtime| runtime.block_on(serve(args)));
+    let ran = runtime.map_err(Error::Runtime).and_then(|runtime| {
+        #[cfg(feature = "kubernetes")]
+        if args.kubernetes.kubernetes {
+            return runtime.block_on(crate::kubernetes::serve(args));
+        }
+        runtime.block_on(serve(args))
+    });
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -89,41 +95,65 @@ pub fn config(args: &RunArgs) -> Config {
 async fn serve(args: &RunArgs) -> Result<(), Error> {
     let source = FileSource::open(&args.paths);
     let first = source.revision();
-    let mut scope = ControllerScope::all()
-        .external_names(args.allow_external_name)
-        .certificate_check(Arc::new(Certificates::default()));
-    scope.hash_seed = random();
-    let gateway = Gateway::start(&config(args))?;
-    let admin = Admin::new(gateway.inspector());
-    let listener = admin::bind(args.admin).await;
-    let listener = listener.map_err(|source| Error::Admin { address: args.admin, source })?;
-    tokio::spawn(Arc::clone(&admin).serve(listener));
+    let scope = judged_by(args, ControllerScope::all());
+    let (gateway, admin) = start(args, &config(args)).await?;
     // Before the first request can be taken, so that none is cut off by an early end.
     let mut signals = Signals::new().map_err(Error::Runtime)?;
     let mut program = Program { gateway, admin, builder: Builder::new(scope), observed: None };
     program.take(first).await;
     let mut revisions = follow(source, Pace::default()).map_err(Error::Runtime)?;
     program.until_asked_to_end(&mut revisions, &mut signals).await;
-    say("ending: no new connections, running requests may finish");
-    let broken = program.gateway.drain().await;
-    if broken > 0 {
-        say(&format!("the drain time is over, {broken} connections were broken off"));
-    }
+    drain(program.gateway).await;
     Ok(())
 }
 
+/// What resources are judged by.
+pub(crate) fn judged_by(args: &RunArgs, scope: ControllerScope) -> ControllerScope {
+    scope
+        .external_names(args.allow_external_name)
+        .certificate_check(Arc::new(Certificates::default()))
+        .hash_seed(random())
+}
+
+/// Starts the data plane and the admin endpoints.
+pub(crate) async fn start(args: &RunArgs, config: &Config) -> Result<(Gateway, Arc<Admin>), Error> {
+    let gateway = Gateway::start(config)?;
+    let admin = Admin::new(gateway.inspector());
+    let listener = admin::bind(args.admin).await;
+    let listener = listener.map_err(|source| Error::Admin { address: args.admin, source })?;
+    tokio::spawn(Arc::clone(&admin).serve(listener));
+    Ok((gateway, admin))
+}
+
+/// Ends the data plane.
+pub(crate) async fn drain(gateway: Gateway) {
+    say("ending: no new connections, running requests may finish");
+    let broken = gateway.drain().await;
+    if broken > 0 {
+        say(&format!("the drain time is over, {broken} connections were broken off"));
+    }
+}
+
 /// What asks the program to end.
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
+    }
+
+    /// Ready when the program is asked to end.
+    pub(crate) async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -155,8 +185,7 @@ impl Program {
                         self.publish().await;
                     }
                 }
-                _ = signals.terminate.recv() => return,
-                _ = signals.interrupt.recv() => return,
+                () = signals.asked() => return,
             }
         }
     }
@@ -170,36 +199,43 @@ impl Program {
 
     /// Serves what the builder has, and tells the builder what came of it.
     async fn publish(&mut self) {
-        let update = Update { build: self.build(), endpoints: endpoints(self.builder.snapshot()) };
+        let update =
+            Update { build: built(&self.builder), endpoints: endpoints(self.builder.snapshot()) };
         let observed = self.gateway.apply(&update).await;
         if self.observed.as_ref() != Some(&observed) {
-            self.say_sockets(&observed);
+            say_sockets(&self.gateway, self.observed.as_ref(), &observed);
             self.observed = Some(observed.clone());
             if self.builder.apply([Change::Observed(observed)]).rebuilt {
-                let update = Update { build: self.build(), ..update };
+                let update = Update { build: built(&self.builder), ..update };
                 self.gateway.apply(&update).await;
             }
         }
-        self.admin.show(self.build());
+        self.admin.show(built(&self.builder));
     }
+}
 
-    fn build(&self) -> Build {
-        Build {
-            table: self.builder.table().clone(),
-            topology: self.builder.topology().clone(),
-            status: self.builder.status().clone(),
-            diagnostics: self.builder.diagnostics().cloned().collect(),
-        }
+/// Everything that a builder has.
+pub(crate) fn built(builder: &Builder) -> Build {
+    Build {
+        table: builder.table().clone(),
+        topology: builder.topology().clone(),
+        status: builder.status().clone(),
+        diagnostics: builder.diagnostics().cloned().collect(),
     }
+}
 
-    fn say_sockets(&self, observed: &Observed) {
-        for (key, addresses) in self.gateway.addresses() {
-            for address in addresses {
-                say(&format!("port {} is served on {address}", key.port));
+/// Tells what became of sockets since `before`.
+pub(crate) fn say_sockets(gateway: &Gateway, before: Option<&Observed>, observed: &Observed) {
+    let known = |key| before.and_then(|before| before.binds.get(key));
+    let addresses = gateway.addresses();
+    for (key, state) in observed.binds.iter().filter(|(key, state)| known(key) != Some(state)) {
+        match state {
+            BindState::Bound => {
+                for address in addresses.get(key).into_iter().flatten() {
+                    say(&format!("port {} is served on {address}", key.port));
+                }
             }
-        }
-        for (key, state) in &observed.binds {
-            if let BindState::Failed(message) = state {
+            BindState::Failed(message) => {
                 say(&format!("port {} cannot be served: {message}", key.port));
             }
         }
@@ -220,7 +256,7 @@ fn report(diagnostics: &[Diagnostic]) {
 }
 
 /// Tells the operator; the access log may have standard output for itself.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     // Nobody is left to be told that this failed.
     let _ = writeln!(io::stderr(), "{text}");
 }
@@ -236,7 +272,7 @@ fn describe(error: &Error) -> String {
     text
 }
 
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)
 }

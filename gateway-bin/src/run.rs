@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -15,7 +15,9 @@ use std::{
 };
 
 use gateway_core::{
+    api::ObjectKey,
     compile::RouteTable,
+    endpoints::Endpoints,
     resolve::topology::{BindKey, Topology},
     snapshot::Observed,
 };
@@ -161,6 +163,22 @@ impl Gateway {
         self.sockets.close_others(&update.build.topology);
         self.ready.store(true, Ordering::Release);
         observed
+    }
+
+    /// Gives Gateways addresses of their own; sockets follow with the next [`Gateway::apply`].
+    pub fn assign(&mut self, own: &BTreeMap<ObjectKey, IpAddr>) {
+        self.sockets.assign(own);
+    }
+
+    /// Serves other routes on the same listeners.
+    pub fn route(&self, table: RouteTable) {
+        self.table.publish(table);
+        self.telemetry.table_published();
+    }
+
+    /// Sends requests to other endpoints by the same routes.
+    pub fn locate(&self, endpoints: Endpoints) {
+        self.endpoints.publish(endpoints);
     }
 
     /// Where each socket listens.

@@ -105,6 +105,8 @@ pub struct Applied {
     pub changed: Vec<ObjectKey>,
     /// Whether listeners and sockets were worked out anew.
     pub rebuilt: bool,
+    /// Whether the table may differ from the one before.
+    pub retabled: bool,
 }
 
 impl Builder {
@@ -140,7 +142,8 @@ impl Builder {
             true => self.rebuild(),
             false => self.update(&routes),
         };
-        Applied { table: self.table.clone(), changed, rebuilt: rebuild }
+        let retabled = rebuild || !routes.is_empty();
+        Applied { table: self.table.clone(), changed, rebuilt: rebuild, retabled }
     }
 
     /// The table as of the last changes.

@@ -125,6 +125,13 @@ pub const FEATURES: &[Feature] = {
     ]
 };
 
+/// The names of the features that are served, as a GatewayClass lists them.
+#[must_use]
+pub fn served() -> Vec<&'static str> {
+    let served = FEATURES.iter().filter(|feature| feature.support == Support::Served);
+    served.map(|feature| feature.name).collect()
+}
+
 /// The support table of the README, in Markdown.
 #[must_use]
 pub fn support_table() -> String {

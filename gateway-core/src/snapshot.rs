@@ -15,8 +15,11 @@ const DEFAULT_NAMESPACE: &str = "default";
 pub struct Observed {
     /// Sockets. One that is missing counts as bound: nobody has tried yet.
     pub binds: BTreeMap<BindKey, BindState>,
-    /// Addresses at which clients reach a Gateway.
+    /// Addresses at which clients reach a Gateway, apart from those that its spec names.
     pub gateway_addresses: BTreeMap<ObjectKey, Vec<GatewayStatusAddress>>,
+    /// The version of the installed CRDs as they state it, such as `v1.6.1`; none if nobody has
+    /// looked, empty if they state none.
+    pub bundle_version: Option<String>,
 }
 
 /// Whether a socket could be opened.

@@ -71,6 +71,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "foldhash",
             "futures-util",
             "gateway-core",
+            "gateway-kube",
             "gateway-tower",
             "h2",
             "hashbrown",
@@ -98,6 +99,20 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "tokio",
             "tokio-rustls",
             "tower-service",
+        ],
+    ),
+    (
+        // No requests of clients, no sockets: what is served is behind `DataPlane`.
+        "gateway-kube",
+        &[
+            "futures-util",
+            "gateway-core",
+            "k8s-openapi",
+            "kube",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "tokio",
         ],
     ),
     ("gateway-testkit", &["gateway-core", "http", "regex", "serde", "serde-saphyr", "serde_json"]),

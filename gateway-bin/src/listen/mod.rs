@@ -14,7 +14,7 @@ mod tls;
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::AtomicUsize},
 };
 
@@ -87,6 +87,21 @@ pub(crate) struct Serve {
 impl Sockets {
     pub(crate) fn new(addresses: Addresses, workers: usize, provider: Arc<CryptoProvider>) -> Self {
         Self { addresses, workers, tls: TlsFactory::new(provider), open: BTreeMap::new() }
+    }
+
+    /// Gives Gateways the addresses of `own`. Sockets at the former address of one are closed.
+    pub(crate) fn assign(&mut self, own: &BTreeMap<ObjectKey, IpAddr>) {
+        let before = std::mem::replace(&mut self.addresses.own, own.clone());
+        self.open.retain(|key, open| {
+            let same = match &key.address {
+                BindAddress::Own(gateway) => before.get(gateway) == own.get(gateway),
+                _ => true,
+            };
+            if !same {
+                open.close();
+            }
+            same
+        });
     }
 
     /// Opens the binds of `topology` that are not open yet and renews the TLS of the others. For

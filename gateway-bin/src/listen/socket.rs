@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    ops::RangeInclusive,
 };
 
 use gateway_core::{
@@ -27,12 +28,20 @@ pub struct Addresses {
     pub ports: BTreeMap<u16, u16>,
     /// The addresses of Gateways that have one of their own.
     pub own: BTreeMap<ObjectKey, IpAddr>,
+    /// The addresses that Gateways may name; none: any that the system has.
+    pub usable: Vec<RangeInclusive<IpAddr>>,
 }
 
 impl Default for Addresses {
     fn default() -> Self {
         let default = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        Self { default, port_offset: 0, ports: BTreeMap::new(), own: BTreeMap::new() }
+        Self {
+            default,
+            port_offset: 0,
+            ports: BTreeMap::new(),
+            own: BTreeMap::new(),
+            usable: Vec::new(),
+        }
     }
 }
 
@@ -44,6 +53,12 @@ impl Addresses {
             Some(mapped) => Some(*mapped),
             None => port.checked_add(self.port_offset),
         }
+    }
+
+    /// Whether a Gateway may name the address.
+    #[must_use]
+    pub fn is_usable(&self, address: IpAddr) -> bool {
+        self.usable.is_empty() || self.usable.iter().any(|range| range.contains(&address))
     }
 }
 
@@ -73,9 +88,12 @@ pub(crate) async fn open(
             let own = addresses.own.get(gateway).ok_or("the Gateway was given no address")?;
             vec![SocketAddr::new(*own, port)]
         }
+        BindAddress::Ip(ip) if !addresses.is_usable(*ip) => {
+            return Err(format!("{ip} is not among the addresses of this gateway"));
+        }
         BindAddress::Ip(ip) => vec![SocketAddr::new(*ip, port)],
         BindAddress::Hostname(name) => match look_up(name, port).await {
-            Ok(found) if !found.is_empty() => match open_all(&found, workers, taken) {
+            Ok(found) if is_usable(&found, addresses) => match open_all(&found, workers, taken) {
                 Ok(opened) => return Ok(opened),
                 // The name is that of a load balancer or Service in front of this program.
                 Err(_) => vec![fallback],
@@ -84,6 +102,10 @@ pub(crate) async fn open(
         },
     };
     open_all(&wanted, workers, taken)
+}
+
+fn is_usable(found: &[SocketAddr], addresses: &Addresses) -> bool {
+    !found.is_empty() && found.iter().all(|address| addresses.is_usable(address.ip()))
 }
 
 async fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

@@ -184,6 +184,7 @@ pub(crate) fn config() -> Config {
             port_offset: 0,
             ports: BTreeMap::from([(PORT, 0)]),
             own: BTreeMap::new(),
+            ..Addresses::default()
         },
         workers: 2,
         drain: Duration::from_secs(10),

@@ -67,15 +67,17 @@ impl Addresses {
         self.unusable = self.unusable.take().or(unusable);
     }
 
-    /// The addresses for the status: as observed, else those of the spec that can be used.
+    /// The addresses for the status: those of the spec that can be used, then those observed.
     pub(super) fn status(&self, key: &ObjectKey, given: Given<'_>) -> Vec<GatewayStatusAddress> {
-        match given.snapshot.observed.gateway_addresses.get(key) {
-            Some(observed) => observed.clone(),
-            None => {
-                let usable = self.named.iter().filter(|(bind, _)| failure(bind, given).is_none());
-                usable.map(|(_, address)| address.clone()).collect()
+        let usable = self.named.iter().filter(|(bind, _)| failure(bind, given).is_none());
+        let mut addresses: Vec<_> = usable.map(|(_, address)| address.clone()).collect();
+        let observed = given.snapshot.observed.gateway_addresses.get(key).into_iter().flatten();
+        for address in observed {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
             }
         }
+        addresses
     }
 }
 

@@ -1,7 +1,7 @@
 //! GatewayClasses: which are ours, and their status.
 //!
-//! In: all classes. Out: [`Classes`], which says of a Gateway whether it is ours. Not here: the
-//! condition SupportedVersion, for which one has to look at the CRDs of a cluster.
+//! In: all classes, and the version of the CRDs if there are any. Out: [`Classes`], which says of a
+//! Gateway whether it is ours. Not here: reading the CRDs.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,6 +18,9 @@ use super::{
     note::Notes,
     status::{Conditions, Fault, ObjectStatus, StatusReport},
 };
+
+/// The newest release whose CRDs are known, by major and minor number.
+const NEWEST_BUNDLE: (u32, u32) = (1, 6);
 
 /// The classes that are ours, by name.
 #[derive(Debug, Default)]
@@ -54,7 +57,7 @@ impl Classes {
             if let Some(fault) = &refused {
                 notes.fault(key, "spec.parametersRef", fault);
             }
-            let written = class_status(class, refused.as_ref(), given.scope);
+            let written = class_status(class, refused.as_ref(), given);
             status.set(key, ObjectStatus::GatewayClass(written));
             let controller_name = class.spec.controller_name.as_str().into();
             classes.by_name.insert(key.name.clone(), Class { controller_name, refused });
@@ -93,17 +96,72 @@ fn parameters_fault(class: &GatewayClass) -> Option<Fault> {
     Some(Fault::new(Reason::InvalidParameters, message))
 }
 
+// SPEC: CRDs of another version are served as well as possible, and the class tells it.
+fn version_fault(version: &str) -> Option<Fault> {
+    let (major, minor) = NEWEST_BUNDLE;
+    let known = bundle(version).is_some_and(|(of, minor_of)| of == major && minor_of <= minor);
+    let seen = match version {
+        "" => "the CRDs state no version".to_owned(),
+        version => format!("the CRDs are those of {version}"),
+    };
+    let message =
+        format!("{seen}, known are those up to v{major}.{minor}; what is known of them is served");
+    (!known).then(|| Fault::new(Reason::UnsupportedVersion, message))
+}
+
+/// The major and minor number of a version such as `v1.6.1` or `v1.6.0-rc.2`.
+fn bundle(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.strip_prefix('v')?.split('.');
+    let major = numbers.next()?.parse().ok()?;
+    let minor = numbers.next()?.parse().ok()?;
+    numbers.next().filter(|patch| patch.starts_with(|first: char| first.is_ascii_digit()))?;
+    Some((major, minor))
+}
+
 fn class_status(
     class: &GatewayClass,
     refused: Option<&Fault>,
-    scope: &ControllerScope,
+    given: Given<'_>,
 ) -> GatewayClassStatus {
-    let conditions = Conditions::new(class.metadata.generation)
-        .verdict(ConditionType::Accepted, refused, Reason::Accepted, "the class is ours")
-        .finish();
+    let mut conditions = Conditions::new(class.metadata.generation).verdict(
+        ConditionType::Accepted,
+        refused,
+        Reason::Accepted,
+        "the class is ours",
+    );
+    if let Some(version) = &given.snapshot.observed.bundle_version {
+        conditions = conditions.verdict(
+            ConditionType::SupportedVersion,
+            version_fault(version).as_ref(),
+            Reason::SupportedVersion,
+            &format!("the CRDs are those of {version}"),
+        );
+    }
+    let conditions = conditions.finish();
     // SPEC: supportedFeatures is in ascending order.
-    let mut names = scope.supported_features.to_vec();
+    let mut names = given.scope.supported_features.to_vec();
     names.sort_unstable();
     let feature = |name: &str| SupportedFeature { name: name.to_owned() };
     GatewayClassStatus { conditions, supported_features: names.into_iter().map(feature).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version_fault;
+
+    #[track_caller]
+    fn check(version: &str, supported: bool) {
+        assert_eq!(version_fault(version).is_none(), supported, "{version:?}");
+    }
+
+    #[test]
+    fn releases_up_to_the_newest_known_one_are_supported() {
+        for version in ["v1.6.1", "v1.6.0-rc.2", "v1.0.0", "v1.5.3"] {
+            check(version, true);
+        }
+        for version in ["", "v1", "v1.6", "v1.7.0", "v2.0.0", "v0.8.1", "1.6.1", "v1.x.0", "v1.6.x"]
+        {
+            check(version, false);
+        }
+    }
 }

@@ -1,0 +1,92 @@
+//! Arguments of `gateway run --kubernetes`.
+//!
+//! In: words from the shell. Out: typed arguments. Not here: reading the kubeconfig.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use gateway_core::scope::ControllerScope;
+use gateway_kube::AddressRange;
+
+/// Which cluster is served, and how.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct KubernetesArgs {
+    /// Serve the Gateways of a cluster instead of files, and write their status
+    #[arg(long, conflicts_with = "paths")]
+    pub kubernetes: bool,
+
+    /// File that says how to reach the cluster [default: KUBECONFIG, ~/.kube/config, or the pod's
+    /// service account]
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    pub context: Option<String>,
+
+    /// Serve the GatewayClasses with this spec.controllerName
+    #[arg(
+        long,
+        value_name = "DOMAIN/PATH",
+        default_value = ControllerScope::DEFAULT_CONTROLLER,
+        value_parser = controller_name
+    )]
+    pub controller_name: String,
+
+    /// Namespace of the Lease by which replicas agree who writes status [default: that of the
+    /// service account or context]
+    #[arg(long, value_name = "NAMESPACE", requires = "kubernetes")]
+    pub namespace: Option<String>,
+
+    /// Write status without asking other replicas; for a single one
+    #[arg(long, requires = "kubernetes")]
+    pub no_leader_election: bool,
+
+    /// Addresses of this machine, one for each Gateway: 10.0.0.0/24, 10.0.0.5-10.0.0.9 or
+    /// 10.0.0.1; may be repeated [default: all Gateways share --bind]
+    #[arg(long = "address-pool", value_name = "RANGE", requires = "kubernetes")]
+    pub address_pool: Vec<AddressRange>,
+
+    /// Folder in which what is served is kept, so that a start without API server can serve it; it
+    /// holds private keys [default: nothing is kept]
+    #[arg(long, value_name = "FOLDER", requires = "kubernetes")]
+    pub cache: Option<PathBuf>,
+}
+
+fn controller_name(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some((domain, path)) if !path.is_empty() && gateway_core::api::is_dns_subdomain(domain) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("expected a domain and a path such as example.net/gateway-controller".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::args::{Cli, Command};
+
+    #[track_caller]
+    fn check(words: &str, expect: Result<(), &str>) {
+        let words = ["gateway", "run"].into_iter().chain(words.split_whitespace());
+        let parsed = Cli::try_parse_from(words);
+        match (parsed, expect) {
+            (Ok(cli), Ok(())) => assert!(matches!(cli.command, Command::Run(_))),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (parsed, expect) => panic!("{parsed:?}, expected {expect:?}"),
+        }
+    }
+
+    #[test]
+    fn a_cluster_or_files() {
+        check("--kubernetes", Ok(()));
+        check("--kubernetes --address-pool 10.0.0.0/24 --address-pool 10.1.0.1", Ok(()));
+        check("--kubernetes a.yaml", Err("cannot be used with"));
+        check("a.yaml --kubeconfig k", Err("--kubernetes"));
+        check("--kubernetes --address-pool 10.0.0.0/99", Err("0 to 32"));
+        check("--kubernetes --controller-name gateway", Err("a domain and a path"));
+    }
+}

@@ -1,0 +1,111 @@
+//! `gateway run --kubernetes`: a cluster in, requests served, status out.
+//!
+//! In: the arguments. Out: a running data plane that follows the cluster until the program is asked
+//! to end. Not here: watching and writing (`gateway-kube`).
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
+
+use gateway_core::{
+    api::ObjectKey, build::Builder, endpoints::endpoints, feature, scope::ControllerScope,
+    snapshot::Observed,
+};
+use gateway_kube::{
+    Access, AddressPool, Connection, DataPlane, Election, Notice, Settings, connect,
+};
+
+use crate::{
+    Update,
+    admin::Admin,
+    args::RunArgs,
+    error::Error,
+    listen::Addresses,
+    program::{Signals, built, config, drain, judged_by, random, say, say_sockets, start},
+    run::{Config, Gateway},
+};
+
+/// What a GatewayClass says that it supports.
+static FEATURES: LazyLock<Vec<&'static str>> = LazyLock::new(feature::served);
+
+/// Serves a cluster until the program is asked to end.
+///
+/// # Errors
+/// If the cluster is not configured or the data plane cannot start.
+pub(crate) async fn serve(args: &RunArgs) -> Result<(), Error> {
+    let of_cluster = &args.kubernetes;
+    let access =
+        Access { kubeconfig: of_cluster.kubeconfig.clone(), context: of_cluster.context.clone() };
+    let connection = connect(&access).await.map_err(Error::Kubernetes)?;
+    let (gateway, admin) = start(args, &with_pool(args, config(args))).await?;
+    let mut signals = Signals::new().map_err(Error::Runtime)?;
+    let settings = settings(args, &connection);
+    let mut plane = Plane { gateway, admin, observed: None };
+    gateway_kube::run(connection, settings, &mut plane, signals.asked()).await;
+    drain(plane.gateway).await;
+    Ok(())
+}
+
+/// Gateways may name the addresses of the pool, and no others.
+fn with_pool(args: &RunArgs, config: Config) -> Config {
+    let pool = args.kubernetes.address_pool.iter();
+    let usable = pool.map(|range| range.bounds()).map(|(first, last)| first..=last).collect();
+    Config { addresses: Addresses { usable, ..config.addresses }, ..config }
+}
+
+fn settings(args: &RunArgs, connection: &Connection) -> Settings {
+    let of_cluster = &args.kubernetes;
+    let controller_name = of_cluster.controller_name.clone();
+    let pool = AddressPool::new(of_cluster.address_pool.iter().copied());
+    let scope = ControllerScope::of_class(&controller_name)
+        .shared_sockets(pool.is_empty())
+        .supported_features(&FEATURES);
+    let namespace = of_cluster.namespace.as_deref().unwrap_or_else(|| connection.namespace());
+    let election = Election::of(&controller_name, namespace, identity());
+    Settings {
+        controller_name,
+        scope: judged_by(args, scope),
+        pool,
+        election: (!of_cluster.no_leader_election).then_some(election),
+        cache: of_cluster.cache.clone(),
+        notices: Arc::new(|notice: Notice| say(&notice.to_string())),
+    }
+}
+
+/// The host, which is the pod's name in a cluster, and some chance: two replicas may share a host.
+fn identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}_{:016x}", host.trim(), random())
+}
+
+/// The data plane as the adapter sees it.
+struct Plane {
+    gateway: Gateway,
+    admin: Arc<Admin>,
+    observed: Option<Observed>,
+}
+
+impl DataPlane for Plane {
+    async fn serve(&mut self, builder: &Builder, own: &BTreeMap<ObjectKey, IpAddr>) -> Observed {
+        self.gateway.assign(own);
+        let update = Update { build: built(builder), endpoints: endpoints(builder.snapshot()) };
+        let observed = self.gateway.apply(&update).await;
+        say_sockets(&self.gateway, self.observed.as_ref(), &observed);
+        self.observed = Some(observed.clone());
+        observed
+    }
+
+    fn route(&mut self, builder: &Builder) {
+        self.gateway.route(builder.table().clone());
+    }
+
+    fn locate(&mut self, builder: &Builder) {
+        self.gateway.locate(endpoints(builder.snapshot()));
+    }
+
+    fn show(&mut self, builder: &Builder) {
+        self.admin.show(built(builder));
+    }
+}

@@ -1,0 +1,448 @@
+//! What is done about news: watched, built, served, written.
+//!
+//! In: messages of the watches, what the CRDs are, whether we lead. Out: calls of the [`DataPlane`],
+//! jobs for the writer. Not here: waiting for news (`run`), and how any of that is done.
+//!
+//! Status is written after the data plane serves what it tells, never before.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use gateway_core::{
+    api::{Kind, ObjectKey},
+    build::Builder,
+    snapshot::{BindState, Change, Observed},
+};
+use kube::Client;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    address::{self, shown},
+    cache,
+    crd::Found,
+    discover::Served,
+    notice::Notice,
+    reference::references,
+    run::{DataPlane, Settings},
+    store::{Store, Taken},
+    watch::{Message, Target, Watches},
+    writer::{Job, Writer, Written},
+};
+
+/// Changes are taken together that follow each other this closely, ...
+const QUIET: Duration = Duration::from_millis(3);
+
+/// ... but none waits longer than this.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+
+/// Changes wait this long for the Secrets and ConfigMaps that they name.
+const HELD: Duration = Duration::from_secs(1);
+
+/// Changes are shown to operators this much later.
+const SHOWN: Duration = Duration::from_secs(1);
+
+/// How long the API server has to answer before what the cache has is served.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is served is kept on disk this long after it changed.
+const SAVED: Duration = Duration::from_secs(10);
+
+/// How long writes that are under way at the end may take.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
+pub(crate) struct Controller<'p, P> {
+    client: Client,
+    settings: Settings,
+    plane: &'p mut P,
+    messages: mpsc::Sender<Message>,
+    again: Arc<Notify>,
+    watches: Watches,
+    store: Store,
+    served: Option<Served>,
+    /// Whether the version of the CRDs is known, as far as it can be.
+    bundle: Option<Option<String>>,
+    builder: Builder,
+    /// What was taken and is not built yet.
+    taken: Taken,
+    /// Until when changes wait for what they name.
+    held_until: Option<Instant>,
+    /// Whether what is served is what the API server said.
+    begun: bool,
+    /// As of the last time everything was served; none before the first time.
+    observed: Option<Observed>,
+    own: BTreeMap<ObjectKey, IpAddr>,
+    /// When what changed is shown.
+    show_at: Option<Instant>,
+    /// When what changed is kept on disk, or read from there as long as nothing is served.
+    cache_at: Option<Instant>,
+    pub(crate) writer: Writer,
+    leads: bool,
+}
+
+impl<'p, P: DataPlane> Controller<'p, P> {
+    pub(crate) fn new(
+        client: Client,
+        settings: Settings,
+        plane: &'p mut P,
+        messages: mpsc::Sender<Message>,
+        again: Arc<Notify>,
+    ) -> Self {
+        let notices = &settings.notices;
+        Self {
+            watches: Watches::new(),
+            store: Store::new(Arc::clone(notices)),
+            served: None,
+            bundle: None,
+            builder: Builder::new(settings.scope.clone()),
+            taken: Taken::default(),
+            held_until: None,
+            begun: false,
+            observed: None,
+            own: BTreeMap::new(),
+            show_at: None,
+            cache_at: settings.cache.as_ref().map(|_| Instant::now() + PATIENCE),
+            writer: Writer::new(
+                client.clone(),
+                settings.controller_name.clone(),
+                Arc::clone(notices),
+            ),
+            leads: false,
+            client,
+            settings,
+            plane,
+            messages,
+            again,
+        }
+    }
+
+    /// When something is to be done that nobody else calls for.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        [self.writer.due(), self.held_until, self.show_at, self.cache_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(crate) fn show(&mut self) {
+        if self.show_at.is_some_and(|show_at| show_at <= Instant::now()) {
+            self.show_at = None;
+            self.plane.show(&self.builder);
+        }
+    }
+
+    // === In ===
+
+    /// Takes a message and those that follow closely.
+    pub(crate) async fn gather(&mut self, first: Message, messages: &mut mpsc::Receiver<Message>) {
+        let last = Instant::now() + DEBOUNCE;
+        let mut next = Some(first);
+        while let Some(message) = next {
+            self.store.take(message, &mut self.taken);
+            let quiet = Instant::now() + QUIET;
+            next = timeout_at(quiet.min(last), messages.recv()).await.ok().flatten();
+        }
+        if std::mem::take(&mut self.taken.unserved) {
+            self.again.notify_one();
+        }
+    }
+
+    pub(crate) fn found(&mut self, found: Found) {
+        let notices = &self.settings.notices;
+        match found {
+            Found::Served(served) => self.served = Some(served),
+            Found::Missing(kinds) => notices(Notice::Missing(kinds)),
+            Found::Undiscovered(error) => notices(Notice::Undiscovered(error)),
+            Found::Bundle(version) => self.bundle = Some(version),
+        }
+    }
+
+    pub(crate) async fn lead(&mut self, leads: bool) {
+        self.leads = leads;
+        self.writer.clear();
+        if leads {
+            self.push_all();
+        } else {
+            self.reassign().await;
+        }
+    }
+
+    // === Build ===
+
+    /// Builds and serves what was taken, unless something that it names is still to be read.
+    pub(crate) async fn settle(&mut self) {
+        self.follow();
+        if !self.begun {
+            if self.can_begin() {
+                self.held_until = None;
+                self.begin().await;
+            }
+            return;
+        }
+        if !self.store.is_complete() {
+            // What is named is read within a moment; built without, it would fail for that moment.
+            let until = *self.held_until.get_or_insert_with(|| Instant::now() + HELD);
+            if Instant::now() < until {
+                return;
+            }
+        }
+        self.held_until = None;
+        self.build().await;
+    }
+
+    /// Watches what is served and what is named.
+    fn follow(&mut self) {
+        let Some(served) = &self.served else { return };
+        let mut wanted: BTreeMap<_, _> =
+            served.listed().map(|(kind, how)| (Target::All(kind), how.clone())).collect();
+        let scope = self.builder.scope();
+        for key in references(self.builder.snapshot(), &self.taken.changes, scope) {
+            if let Some(how) = served.get(key.kind) {
+                wanted.insert(Target::One(key), how.clone());
+            }
+        }
+        let followed = self.watches.follow(&wanted, &self.client, &self.messages);
+        self.store.follow(followed, &mut self.taken);
+    }
+
+    fn can_begin(&self) -> bool {
+        let served = self.served.as_ref();
+        self.store.is_complete()
+            && self.bundle.is_some()
+            && served.is_some_and(Served::has_gateways)
+    }
+
+    /// Serves for the first time what the API server says.
+    async fn begin(&mut self) {
+        self.begun = true;
+        // Nothing of what the cache had remains.
+        self.builder = Builder::new(self.settings.scope.clone());
+        self.changed();
+        self.builder.apply(std::mem::take(&mut self.taken.changes));
+        self.taken.stored.clear();
+        self.follow();
+        self.serve().await;
+        self.plane.show(&self.builder);
+        self.push_all();
+        let gateways = self.store.count(&[Kind::Gateway]);
+        let routes = self.store.count(&[
+            Kind::HttpRoute,
+            Kind::GrpcRoute,
+            Kind::TlsRoute,
+            Kind::TcpRoute,
+            Kind::UdpRoute,
+        ]);
+        (self.settings.notices)(Notice::Serving { gateways, routes });
+    }
+
+    async fn build(&mut self) {
+        let Taken { changes, stored, .. } = std::mem::take(&mut self.taken);
+        let kinds: BTreeSet<Kind> = changes.iter().filter_map(kind).collect();
+        let applied = self.builder.apply(changes);
+        let bundle = self.observed.as_ref().map(|observed| &observed.bundle_version);
+        let rebundled = bundle != self.bundle.as_ref();
+        if applied.retabled || !applied.changed.is_empty() {
+            self.changed();
+        }
+        if applied.rebuilt || rebundled {
+            self.serve().await;
+        } else {
+            // Backends before the routes to them.
+            if kinds.contains(&Kind::EndpointSlice) {
+                self.plane.locate(&self.builder);
+                self.changed();
+            }
+            if applied.retabled {
+                self.plane.route(&self.builder);
+            }
+        }
+        if !self.leads && stored.iter().any(|key| key.kind == Kind::Gateway) {
+            self.reassign().await;
+        }
+        if kinds.contains(&Kind::Gateway) || kinds.contains(&Kind::GatewayClass) {
+            self.push_finalizers();
+            // What is named no more is watched no more.
+            self.follow();
+        }
+        self.push(applied.changed.into_iter().chain(stored));
+    }
+
+    /// Serves everything, and builds anew with what came of it.
+    async fn serve(&mut self) {
+        let claims = address::claims(self.builder.snapshot(), self.builder.scope(), |key| {
+            self.store.version(key).map(shown).unwrap_or_default()
+        });
+        self.own = self.settings.pool.assign(&claims, !self.leads).clone();
+        let mut observed = self.plane.serve(&self.builder, &self.own).await;
+        self.complete(&claims, &mut observed);
+        if self.observed.as_ref() != Some(&observed) {
+            self.say_exhausted(&observed);
+            self.changed();
+            self.observed = Some(observed.clone());
+            let applied = self.builder.apply([Change::Observed(observed)]);
+            if applied.rebuilt {
+                self.plane.serve(&self.builder, &self.own).await;
+            }
+            self.push(applied.changed);
+        }
+    }
+
+    /// Adds what the data plane does not know.
+    fn complete(&self, claims: &[address::Claim], observed: &mut Observed) {
+        observed.bundle_version = self.bundle.clone().flatten();
+        if self.settings.pool.is_empty() {
+            return;
+        }
+        for claim in claims.iter().filter(|claim| claim.wants) {
+            let own = self.own.get(&claim.gateway).map(|own| address::written(*own));
+            observed.gateway_addresses.insert(claim.gateway.clone(), own.into_iter().collect());
+        }
+    }
+
+    fn say_exhausted(&self, observed: &Observed) {
+        let before = self.observed.as_ref().map(|observed| &observed.gateway_addresses);
+        for (key, addresses) in &observed.gateway_addresses {
+            let known = before.and_then(|before| before.get(key));
+            if addresses.is_empty() && known != Some(addresses) {
+                (self.settings.notices)(Notice::PoolExhausted(key.clone()));
+            }
+        }
+    }
+
+    /// Follows the addresses that another replica wrote.
+    async fn reassign(&mut self) {
+        if !self.begun || self.settings.pool.is_empty() {
+            return;
+        }
+        let claims = address::claims(self.builder.snapshot(), self.builder.scope(), |key| {
+            self.store.version(key).map(shown).unwrap_or_default()
+        });
+        if *self.settings.pool.assign(&claims, true) != self.own {
+            self.serve().await;
+        }
+    }
+
+    /// Tries sockets again that could not be opened.
+    pub(crate) async fn retry(&mut self) {
+        let failed = |state: &BindState| matches!(state, BindState::Failed(_));
+        if self.observed.as_ref().is_some_and(|observed| observed.binds.values().any(failed)) {
+            self.serve().await;
+        }
+    }
+
+    // === Out ===
+
+    fn push(&mut self, keys: impl IntoIterator<Item = ObjectKey>) {
+        if self.leads {
+            keys.into_iter().for_each(|key| self.writer.push(Job::Status(key)));
+        }
+    }
+
+    /// Has every status compared with what is stored.
+    fn push_all(&mut self) {
+        if self.begun {
+            let keys: Vec<ObjectKey> =
+                self.builder.status().iter().map(|(key, _)| key.clone()).collect();
+            self.push(keys);
+            self.push_finalizers();
+        }
+    }
+
+    fn push_finalizers(&mut self) {
+        if self.leads {
+            let classes = self.builder.snapshot().gateway_classes().iter();
+            let ours = classes
+                .filter(|(_, class)| self.settings.scope.owns_class(&class.spec.controller_name));
+            ours.for_each(|(key, _)| self.writer.push(Job::Finalizers(key.clone())));
+        }
+    }
+
+    pub(crate) fn write(&mut self) {
+        if let Some(served) = self.served.as_ref().filter(|_| self.leads) {
+            self.writer.start(&self.builder, &self.store, served);
+        }
+    }
+
+    pub(crate) fn written(&mut self, written: Written) {
+        self.writer.finish(written, &mut self.store);
+    }
+
+    // === Cache ===
+
+    /// Has what changed shown and kept in a moment.
+    fn changed(&mut self) {
+        self.show_at.get_or_insert_with(|| Instant::now() + SHOWN);
+        if self.begun && self.settings.cache.is_some() {
+            self.cache_at.get_or_insert_with(|| Instant::now() + SAVED);
+        }
+    }
+
+    /// Keeps what is served, or serves what was kept.
+    pub(crate) async fn remember(&mut self) {
+        if self.cache_at.is_none_or(|cache_at| cache_at > Instant::now()) {
+            return;
+        }
+        self.cache_at = None;
+        match self.begun {
+            true => self.save(),
+            false => self.recall().await,
+        }
+    }
+
+    pub(crate) fn save(&mut self) {
+        let Some(folder) = self.settings.cache.clone().filter(|_| self.begun) else { return };
+        let notices = Arc::clone(&self.settings.notices);
+        let (snapshot, own) = (self.builder.snapshot().clone(), self.own.clone());
+        // The loop goes on while the disk is slow; the runtime waits for it at the end.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = cache::save(&folder, &snapshot, &own) {
+                notices(Notice::Uncached(error.to_string()));
+            }
+        });
+    }
+
+    /// Serves what was kept, until the API server says what is right.
+    async fn recall(&mut self) {
+        let Some(folder) = &self.settings.cache else { return };
+        let cached = match cache::load(folder) {
+            Ok(Some(cached)) => cached,
+            Ok(None) => return,
+            Err(error) => return (self.settings.notices)(Notice::Uncached(error.to_string())),
+        };
+        self.settings.pool.recall(cached.own);
+        self.builder.apply(cached.resources.into_iter().map(Change::Upsert));
+        self.serve().await;
+        self.plane.show(&self.builder);
+        let gateways = self.builder.snapshot().gateways().len();
+        let routes = self.builder.table().routes().count();
+        (self.settings.notices)(Notice::Cached { gateways, routes });
+    }
+
+    // === End ===
+
+    /// Lets writes that are under way come to their end.
+    pub(crate) async fn last_writes(&mut self) {
+        let last = async {
+            while self.writer.is_busy() {
+                let written = self.writer.next().await;
+                self.written(written);
+            }
+        };
+        // What is not written by then, the next leader writes.
+        let _ = timeout(LAST_WRITES, last).await;
+    }
+}
+
+fn kind(change: &Change) -> Option<Kind> {
+    match change {
+        Change::Upsert(resource) => Some(resource.kind()),
+        Change::Remove(key) => Some(key.kind),
+        Change::Observed(_) => None,
+    }
+}

@@ -1,0 +1,166 @@
+//! Follows which kinds are installed, and of which version.
+//!
+//! In: the metadata of CustomResourceDefinitions, and the discovery documents. Out: [`Found`], again
+//! whenever it differs. Not here: what is watched because of it.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use gateway_core::api::Kind;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    discover::{Served, discover},
+    watch::{Pauses, of_client},
+};
+
+/// The CRD whose annotation tells the version of all.
+const CLASSES: &str = "gatewayclasses.gateway.networking.k8s.io";
+
+/// The annotation.
+const BUNDLE_VERSION: &str = "gateway.networking.k8s.io/bundle-version";
+
+/// The groups whose CRDs matter.
+const GROUPS: &[&str] = &[".gateway.networking.k8s.io", ".gateway.networking.x-k8s.io"];
+
+/// How often one looks without being told.
+const ROUND: Duration = Duration::from_secs(30);
+
+/// When one looks after a CRD changed: the API server needs a moment to serve it.
+const AFTER_CHANGE: &[Duration] = &[
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_millis(600),
+    Duration::from_secs(2),
+];
+
+/// What was found out.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The kinds that are served.
+    Served(Served),
+    /// Kinds that are still not served after a while.
+    Missing(Vec<Kind>),
+    /// Discovery failed, after it did not; it is repeated.
+    Undiscovered(String),
+    /// The version of the CRDs; none if we may not look.
+    Bundle(Option<String>),
+}
+
+/// Looks which kinds are served until nobody listens; at once when `again` says so.
+pub(crate) async fn explore(client: Client, again: Arc<Notify>, found: mpsc::Sender<Found>) {
+    let mut explorer = Explorer { found, last: None, missing: Vec::new(), failed: false };
+    let mut pauses = Pauses::new();
+    let mut schedule = AFTER_CHANGE.iter();
+    loop {
+        let pause = match discover(&client).await {
+            Ok(served) => {
+                pauses = Pauses::new();
+                let pause = schedule.next();
+                if explorer.tell(served, pause.is_none()).await.is_none() {
+                    return;
+                }
+                pause.copied().unwrap_or(ROUND)
+            }
+            Err(error) => {
+                let first = !std::mem::replace(&mut explorer.failed, true);
+                if first
+                    && explorer.send(Found::Undiscovered(of_client(&error).text)).await.is_none()
+                {
+                    return;
+                }
+                pauses.next().unwrap_or(ROUND)
+            }
+        };
+        if timeout(pause, again.notified()).await.is_ok() {
+            schedule = AFTER_CHANGE.iter();
+        }
+    }
+}
+
+/// Tells what differs from what was told before.
+struct Explorer {
+    found: mpsc::Sender<Found>,
+    last: Option<Served>,
+    missing: Vec<Kind>,
+    failed: bool,
+}
+
+impl Explorer {
+    /// None if nobody listens.
+    async fn tell(&mut self, served: Served, calm: bool) -> Option<()> {
+        self.failed = false;
+        let missing = served.missing();
+        if self.last.as_ref() != Some(&served) {
+            self.last = Some(served.clone());
+            self.send(Found::Served(served)).await?;
+        }
+        // Of CRDs that are just being installed nobody needs to hear.
+        if calm && self.missing != missing {
+            self.missing.clone_from(&missing);
+            if !missing.is_empty() {
+                self.send(Found::Missing(missing)).await?;
+            }
+        }
+        Some(())
+    }
+
+    async fn send(&self, found: Found) -> Option<()> {
+        self.found.send(found).await.ok()
+    }
+}
+
+/// Follows the CRDs until nobody listens.
+pub(crate) async fn follow_bundle(client: Client, again: Arc<Notify>, found: mpsc::Sender<Found>) {
+    let api = Api::<PartialObjectMeta<CustomResourceDefinition>>::all(client);
+    let events = watcher::watcher(api, watcher::Config::default()).backoff(Pauses::new());
+    let mut events = std::pin::pin!(events);
+    let mut version: Option<String> = None;
+    let mut told = None;
+    let mut listed = false;
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Apply(crd) | Event::InitApply(crd)) if is_ours(&crd) => {
+                if crd.metadata.name.as_deref() == Some(CLASSES) {
+                    version = Some(bundle_version(&crd));
+                }
+                again.notify_one();
+            }
+            Ok(Event::Delete(crd)) if is_ours(&crd) => again.notify_one(),
+            Ok(Event::InitDone) => listed = true,
+            Ok(_) => continue,
+            // Without the right to look the version stays unknown.
+            Err(_) => listed = true,
+        }
+        if listed && told.as_ref() != Some(&version) {
+            told = Some(version.clone());
+            if found.send(Found::Bundle(version.clone())).await.is_err() {
+                return;
+            }
+        }
+    }
+    // A watcher never ends by itself; should it, the version is what was seen last.
+    sleep(ROUND).await;
+}
+
+fn is_ours(crd: &PartialObjectMeta<CustomResourceDefinition>) -> bool {
+    let name = crd.metadata.name.as_deref().unwrap_or_default();
+    GROUPS.iter().any(|group| name.ends_with(group))
+}
+
+fn bundle_version(crd: &PartialObjectMeta<CustomResourceDefinition>) -> String {
+    let annotations = crd.metadata.annotations.as_ref();
+    annotations.and_then(|all| all.get(BUNDLE_VERSION)).cloned().unwrap_or_default()
+}

@@ -1,0 +1,41 @@
+//! Kubernetes for the gateway: watches in, status out.
+//!
+//! In: an API server. Out: resources for [`gateway_core`], and what became of them written back.
+//! Not here: any judgement (`gateway-core`), any socket (`gateway-bin`).
+//!
+//! ```mermaid
+//! flowchart LR
+//!   A[API server] -->|list, watch| W[watch] --> S[store] -->|changes| C[controller]
+//!   C -->|table, sockets| D[DataPlane] -->|what became of them| C
+//!   C -->|status| Q[writer] -->|patch, while leader| A
+//! ```
+//!
+//! [`run`] is the whole of it. It knows nothing of the data plane but [`DataPlane`], and tells the
+//! operator what happens by [`Notice`]s.
+
+mod address;
+mod cache;
+mod complaint;
+mod connect;
+mod controller;
+mod crd;
+mod discover;
+mod error;
+mod finalizer;
+mod lease;
+mod merge;
+mod notice;
+mod object;
+mod pool;
+mod reference;
+mod run;
+mod store;
+mod watch;
+mod writer;
+
+pub use connect::{Access, Connection, connect};
+pub use error::Error;
+pub use lease::Election;
+pub use notice::{Notice, Notices};
+pub use pool::{AddressPool, AddressRange};
+pub use run::{DataPlane, Settings, run};

@@ -1,0 +1,235 @@
+//! Which Secrets and ConfigMaps the Gateway API objects name.
+//!
+//! In: a snapshot. Out: their keys; nothing else of these kinds is ever asked for. Not here: whether
+//! a reference is allowed (`gateway-core` judges that) or its target exists.
+
+use std::collections::BTreeSet;
+
+use gateway_core::{
+    api::{
+        BackendTlsPolicy, CORE_GROUP, Gateway, GatewayClass, Kind, Listener, ListenerSet,
+        ObjectKey, ObjectReference, Resource, SecretObjectReference, is_dns_label,
+        is_dns_subdomain,
+    },
+    scope::{ControllerScope, Ownership},
+    snapshot::{Change, Snapshot},
+};
+
+/// The Secrets and ConfigMaps that objects of ours name, those that are yet to be applied included.
+pub(crate) fn references(
+    snapshot: &Snapshot,
+    changes: &[Change],
+    scope: &ControllerScope,
+) -> BTreeSet<ObjectKey> {
+    let mut all = Referring::default();
+    all.classes.extend(snapshot.gateway_classes().values().map(|class| &**class));
+    all.gateways.extend(snapshot.gateways().values().map(|gateway| &**gateway));
+    all.sets.extend(snapshot.listener_sets().values().map(|set| &**set));
+    all.policies.extend(snapshot.backend_tls_policies().values().map(|policy| &**policy));
+    for change in changes {
+        match change {
+            Change::Upsert(Resource::GatewayClass(class)) => all.classes.push(class),
+            Change::Upsert(Resource::Gateway(gateway)) => all.gateways.push(gateway),
+            Change::Upsert(Resource::ListenerSet(set)) => all.sets.push(set),
+            Change::Upsert(Resource::BackendTlsPolicy(policy)) => all.policies.push(policy),
+            _ => {}
+        }
+    }
+    all.references(scope)
+}
+
+/// Whether a Gateway is of a class of ours.
+pub(crate) fn is_ours(gateway: &Gateway, snapshot: &Snapshot, scope: &ControllerScope) -> bool {
+    let class = snapshot.gateway_class("", &gateway.spec.gateway_class_name);
+    scope.ownership == Ownership::All
+        || class.is_some_and(|class| scope.owns_class(&class.spec.controller_name))
+}
+
+/// The objects that may name others.
+#[derive(Default)]
+struct Referring<'a> {
+    classes: Vec<&'a GatewayClass>,
+    gateways: Vec<&'a Gateway>,
+    sets: Vec<&'a ListenerSet>,
+    policies: Vec<&'a BackendTlsPolicy>,
+}
+
+impl Referring<'_> {
+    fn references(&self, scope: &ControllerScope) -> BTreeSet<ObjectKey> {
+        let classes = self.classes.iter();
+        let classes: BTreeSet<&str> = classes
+            .filter(|class| scope.owns_class(&class.spec.controller_name))
+            .map(|class| &*class.metadata.name)
+            .collect();
+        let is_ours = |gateway: &&&Gateway| {
+            scope.ownership == Ownership::All || classes.contains(&*gateway.spec.gateway_class_name)
+        };
+        let mut found = BTreeSet::new();
+        let mut ours = BTreeSet::new();
+        for gateway in self.gateways.iter().filter(is_ours) {
+            let metadata = &gateway.metadata;
+            ours.insert((&*metadata.namespace, &*metadata.name));
+            of_gateway(gateway, &metadata.namespace, &mut found);
+        }
+        for set in &self.sets {
+            let (parent, namespace) = (&set.spec.parent_ref, &*set.metadata.namespace);
+            if ours.contains(&(parent.namespace.as_deref().unwrap_or(namespace), &*parent.name)) {
+                of_listeners(&set.spec.listeners, namespace, &mut found);
+            }
+        }
+        for policy in &self.policies {
+            for reference in &policy.spec.validation.ca_certificate_refs {
+                let (group, namespace) = (reference.group(), &policy.metadata.namespace);
+                of_object(group, &reference.kind, namespace, &reference.name, &mut found);
+            }
+        }
+        found
+    }
+}
+
+fn of_gateway(gateway: &Gateway, namespace: &str, found: &mut BTreeSet<ObjectKey>) {
+    of_listeners(&gateway.spec.listeners, namespace, found);
+    let Some(tls) = &gateway.spec.tls else { return };
+    let backend = tls.backend.as_ref();
+    if let Some(reference) = backend.and_then(|tls| tls.client_certificate_ref.as_ref()) {
+        of_secret(reference, namespace, found);
+    }
+    let Some(frontend) = &tls.frontend else { return };
+    let per_port = frontend.per_port.iter().filter_map(|port| port.tls.as_ref());
+    let validations =
+        frontend.default.iter().chain(per_port).filter_map(|tls| tls.validation.as_ref());
+    for reference in validations.flat_map(|validation| &validation.ca_certificate_refs) {
+        of_reference(reference, namespace, found);
+    }
+}
+
+fn of_listeners(listeners: &[Listener], namespace: &str, found: &mut BTreeSet<ObjectKey>) {
+    let certificates = listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    for reference in certificates.flat_map(|tls| &tls.certificate_refs) {
+        of_secret(reference, namespace, found);
+    }
+}
+
+fn of_secret(reference: &SecretObjectReference, namespace: &str, found: &mut BTreeSet<ObjectKey>) {
+    let namespace = reference.namespace(namespace);
+    of_object(reference.group(), reference.kind(), namespace, &reference.name, found);
+}
+
+fn of_reference(reference: &ObjectReference, namespace: &str, found: &mut BTreeSet<ObjectKey>) {
+    let namespace = reference.namespace(namespace);
+    of_object(reference.group(), &reference.kind, namespace, &reference.name, found);
+}
+
+fn of_object(
+    group: &str,
+    kind: &str,
+    namespace: &str,
+    name: &str,
+    found: &mut BTreeSet<ObjectKey>,
+) {
+    let kind = match (group, kind) {
+        (CORE_GROUP, "Secret") => Kind::Secret,
+        (CORE_GROUP, "ConfigMap") => Kind::ConfigMap,
+        _ => return,
+    };
+    // Names that no object can have would be rejected, again and again.
+    if is_dns_label(namespace) && is_dns_subdomain(name) {
+        found.insert(ObjectKey::new(kind, namespace, name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_core::{
+        api::{Kind, Resource},
+        scope::ControllerScope,
+        snapshot::{Change, Snapshot},
+    };
+    use serde_json::{Value, json};
+
+    use super::references;
+
+    fn resource(kind: Kind, value: Value) -> Resource {
+        Resource::deserialize(kind, value).expect("the object can be read")
+    }
+
+    fn gateway(class: &str, name: &str) -> Resource {
+        resource(
+            Kind::Gateway,
+            json!({
+                "metadata": {"namespace": "infra", "name": name},
+                "spec": {
+                    "gatewayClassName": class,
+                    "listeners": [{
+                        "name": "https", "port": 443, "protocol": "HTTPS",
+                        "tls": {"certificateRefs": [
+                            {"name": format!("{name}-cert")},
+                            {"name": "other-cert", "namespace": "other"},
+                            {"name": "Not A Name"},
+                            {"kind": "Vault", "group": "example.net", "name": "x"},
+                        ]},
+                    }],
+                    "tls": {
+                        "backend": {"clientCertificateRef": {"name": format!("{name}-client")}},
+                        "frontend": {"default": {"validation": {"caCertificateRefs": [
+                            {"group": "", "kind": "ConfigMap", "name": format!("{name}-ca")},
+                        ]}}},
+                    },
+                },
+            }),
+        )
+    }
+
+    #[test]
+    fn only_what_objects_of_ours_name_is_asked_for() {
+        let resources = [
+            resource(
+                Kind::GatewayClass,
+                json!({"metadata": {"name": "ours"}, "spec": {"controllerName": "example.net/us"}}),
+            ),
+            resource(
+                Kind::GatewayClass,
+                json!({"metadata": {"name": "theirs"}, "spec": {"controllerName": "example.net/them"}}),
+            ),
+            gateway("ours", "gw"),
+            gateway("theirs", "foreign"),
+            resource(
+                Kind::ListenerSet,
+                json!({
+                    "metadata": {"namespace": "team", "name": "set"},
+                    "spec": {
+                        "parentRef": {"namespace": "infra", "name": "gw"},
+                        "listeners": [{"name": "l", "port": 443, "protocol": "HTTPS",
+                            "tls": {"certificateRefs": [{"name": "set-cert"}]}}],
+                    },
+                }),
+            ),
+            resource(
+                Kind::BackendTlsPolicy,
+                json!({
+                    "metadata": {"namespace": "app", "name": "policy"},
+                    "spec": {"validation": {"caCertificateRefs": [
+                        {"group": "", "kind": "ConfigMap", "name": "backend-ca"},
+                    ]}},
+                }),
+            ),
+        ];
+        let scope = ControllerScope::of_class("example.net/us");
+        let expect = [
+            "Secret infra/gw-cert",
+            "Secret infra/gw-client",
+            "Secret other/other-cert",
+            "Secret team/set-cert",
+            "ConfigMap app/backend-ca",
+            "ConfigMap infra/gw-ca",
+        ];
+        // Whatever part of them is applied already.
+        for applied in 0..=resources.len() {
+            let snapshot = Snapshot::from_iter(resources[..applied].iter().cloned());
+            let changes: Vec<Change> =
+                resources[applied..].iter().cloned().map(Change::Upsert).collect();
+            let found = references(&snapshot, &changes, &scope);
+            assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), expect);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What the watches have seen so far.
+//!
+//! In: [`Message`]s. Out: [`Change`]s for the snapshot, and the [`Version`]s that statuses are
+//! written against. Not here: the resources themselves; the snapshot has them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gateway_core::{
+    api::{Kind, ObjectKey},
+    snapshot::Change,
+};
+
+use crate::{
+    notice::{Notice, Notices},
+    object::{Read, Version, has_status},
+    watch::{Failure, Followed, Message, News, Target, WatchId},
+};
+
+/// Keeps track of all watches.
+pub(crate) struct Store {
+    watches: BTreeMap<WatchId, Seen>,
+    versions: BTreeMap<ObjectKey, Version>,
+    notices: Notices,
+    /// Whether the API server did not answer the last time.
+    lost: bool,
+}
+
+/// What one watch has seen.
+#[derive(Debug)]
+struct Seen {
+    target: Target,
+    keys: BTreeSet<ObjectKey>,
+    /// Those of the list that is under way.
+    listing: Option<BTreeSet<ObjectKey>>,
+    /// Whether a list was complete.
+    listed: bool,
+    /// Whether we may not look, or the kind is gone.
+    refused: bool,
+}
+
+/// What messages came to.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    /// For the snapshot.
+    pub(crate) changes: Vec<Change>,
+    /// Objects whose stored status is new or differs.
+    pub(crate) stored: Vec<ObjectKey>,
+    /// Whether a kind turned out not to be served any more.
+    pub(crate) unserved: bool,
+}
+
+impl Store {
+    pub(crate) fn new(notices: Notices) -> Self {
+        Self { watches: BTreeMap::new(), versions: BTreeMap::new(), notices, lost: false }
+    }
+
+    /// Whether everything that is watched was seen once.
+    pub(crate) fn is_complete(&self) -> bool {
+        // Without right to read a certificate only what needs it is not served; without right to
+        // list a kind nothing can be said about anything.
+        let seen =
+            |seen: &Seen| seen.listed || (seen.refused && matches!(seen.target, Target::One(_)));
+        self.watches.values().all(seen)
+    }
+
+    /// The stored form of an object.
+    pub(crate) fn version(&self, key: &ObjectKey) -> Option<&Version> {
+        self.versions.get(key)
+    }
+
+    /// Learns the stored form from an answer, before a watch tells it.
+    pub(crate) fn learn(&mut self, key: &ObjectKey, version: Option<Version>) {
+        match version {
+            Some(version) if self.versions.contains_key(key) => {
+                self.versions.insert(key.clone(), version);
+            }
+            Some(_) => {}
+            None => {
+                self.versions.remove(key);
+            }
+        }
+    }
+
+    /// Learns of watches that were stopped and started.
+    pub(crate) fn follow(&mut self, followed: Followed, taken: &mut Taken) {
+        for watch in followed.stopped {
+            if let Some(seen) = self.watches.remove(&watch) {
+                self.forget(seen.keys, taken);
+            }
+        }
+        for (watch, target) in followed.started {
+            let keys = BTreeSet::new();
+            let seen = Seen { target, keys, listing: None, listed: false, refused: false };
+            self.watches.insert(watch, seen);
+        }
+    }
+
+    /// Takes a message.
+    pub(crate) fn take(&mut self, message: Message, taken: &mut Taken) {
+        let Some(seen) = self.watches.get_mut(&message.watch) else {
+            // Sent before the watch was stopped.
+            return;
+        };
+        let failed = matches!(message.news, News::Failed(_) | News::Listing);
+        match message.news {
+            News::Listing => seen.listing = Some(BTreeSet::new()),
+            News::Object(read) => self.object(message.watch, read, taken),
+            News::Gone(key) => {
+                seen.keys.remove(&key);
+                self.forget([key], taken);
+            }
+            News::Listed => {
+                seen.listed = true;
+                seen.refused = false;
+                let listed = seen.listing.take().unwrap_or_default();
+                let gone: Vec<_> = seen.keys.difference(&listed).cloned().collect();
+                seen.keys = listed;
+                self.forget(gone, taken);
+            }
+            News::Failed(failure) => self.failed(message.watch, &failure, taken),
+        }
+        if !failed && std::mem::take(&mut self.lost) {
+            (self.notices)(Notice::Back);
+        }
+    }
+
+    fn object(&mut self, watch: WatchId, read: Read, taken: &mut Taken) {
+        let Some(seen) = self.watches.get_mut(&watch) else { return };
+        let (key, upsert) = match read {
+            Read::Whole(resource, version) => {
+                let key = resource.key();
+                if has_status(key.kind) && self.versions.get(&key) != Some(&version) {
+                    self.versions.insert(key.clone(), version);
+                    taken.stored.push(key.clone());
+                }
+                (key, Some(Change::Upsert(*resource)))
+            }
+            Read::Unreadable(key, error) => {
+                (self.notices)(Notice::Unreadable { key: key.clone(), error });
+                (key, None)
+            }
+        };
+        // An object that cannot be read is one that we do not have: serving what it said before
+        // would hide from its owner that the change did not arrive.
+        match upsert {
+            Some(change) => {
+                seen.keys.insert(key.clone());
+                if let Some(listing) = &mut seen.listing {
+                    listing.insert(key);
+                }
+                taken.changes.push(change);
+            }
+            None => {
+                seen.keys.remove(&key);
+                self.forget([key], taken);
+            }
+        }
+    }
+
+    fn failed(&mut self, watch: WatchId, failure: &Failure, taken: &mut Taken) {
+        let Some(seen) = self.watches.get_mut(&watch) else { return };
+        let refused = match failure.code {
+            // The place to go on from is too old; the list that follows is no news.
+            Some(410) => return,
+            // The kind or its namespace is gone.
+            Some(404) => {
+                taken.unserved = true;
+                true
+            }
+            Some(401 | 403) => true,
+            _ => false,
+        };
+        if !refused {
+            if !std::mem::replace(&mut self.lost, true) {
+                (self.notices)(Notice::Lost(failure.text.clone()));
+            }
+            return;
+        }
+        if std::mem::replace(&mut seen.refused, true) {
+            return;
+        }
+        let object = match &seen.target {
+            Target::All(_) => None,
+            Target::One(key) => Some((key.namespace.to_string(), key.name.to_string())),
+        };
+        let kind = seen.target.kind();
+        (self.notices)(Notice::Unwatched { kind, object, error: failure.text.clone() });
+    }
+
+    fn forget(&mut self, keys: impl IntoIterator<Item = ObjectKey>, taken: &mut Taken) {
+        for key in keys {
+            self.versions.remove(&key);
+            taken.changes.push(Change::Remove(key));
+        }
+    }
+
+    /// How many objects of a kind are known.
+    pub(crate) fn count(&self, kinds: &[Kind]) -> usize {
+        let of_kinds = self.watches.values().filter(|seen| kinds.contains(&seen.target.kind()));
+        of_kinds.map(|seen| seen.keys.len()).sum()
+    }
+}

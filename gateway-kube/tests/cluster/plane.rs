@@ -1,0 +1,93 @@
+//! A data plane that serves nothing and remembers what it should have served.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::{Arc, Mutex},
+};
+
+use gateway_core::{
+    api::ObjectKey,
+    build::Builder,
+    endpoints::endpoints,
+    snapshot::{BindAddress, BindKey, BindState, Observed},
+};
+use gateway_kube::DataPlane;
+
+/// What the data plane was told last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Served {
+    /// How often everything was served.
+    pub(crate) serves: usize,
+    /// How often only routes were.
+    pub(crate) routes: usize,
+    /// How often only endpoints were.
+    pub(crate) locates: usize,
+    /// Routes by namespace and name.
+    pub(crate) names: BTreeSet<String>,
+    /// Endpoints of all backends.
+    pub(crate) endpoints: BTreeSet<String>,
+    /// Secrets that are known.
+    pub(crate) secrets: BTreeSet<String>,
+    /// Addresses of Gateways that name none.
+    pub(crate) own: BTreeMap<ObjectKey, IpAddr>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Plane {
+    pub(crate) served: Arc<Mutex<Served>>,
+    /// Addresses at which no socket can be opened.
+    pub(crate) unusable: BTreeSet<IpAddr>,
+}
+
+impl Plane {
+    pub(crate) fn served(&self) -> Served {
+        self.served.lock().expect("no test panics while it holds it").clone()
+    }
+
+    fn note(&self, builder: &Builder, count: impl Fn(&mut Served)) {
+        let mut served = self.served.lock().expect("no test panics while it holds it");
+        count(&mut served);
+        served.names = builder.table().routes().map(|route| route.key.name.to_string()).collect();
+        let endpoints = endpoints(builder.snapshot());
+        let addresses = endpoints.iter().flat_map(|(_, addresses)| addresses);
+        served.endpoints = addresses.map(ToString::to_string).collect();
+        let secrets = builder.snapshot().secrets().keys();
+        served.secrets = secrets.map(|key| key.name.to_string()).collect();
+    }
+
+    fn state(&self, key: &BindKey, own: &BTreeMap<ObjectKey, IpAddr>) -> BindState {
+        let failed = match &key.address {
+            BindAddress::Own(gateway) => !own.contains_key(gateway),
+            BindAddress::Ip(ip) => self.unusable.contains(ip),
+            _ => false,
+        };
+        if failed { BindState::Failed("no such address".to_owned()) } else { BindState::Bound }
+    }
+}
+
+impl DataPlane for Plane {
+    async fn serve(&mut self, builder: &Builder, own: &BTreeMap<ObjectKey, IpAddr>) -> Observed {
+        self.note(builder, |served| {
+            served.serves += 1;
+            served.own = own.clone();
+        });
+        let binds = builder.topology().binds.iter();
+        Observed {
+            binds: binds.map(|bind| (bind.key.clone(), self.state(&bind.key, own))).collect(),
+            ..Observed::default()
+        }
+    }
+
+    fn route(&mut self, builder: &Builder) {
+        self.note(builder, |served| served.routes += 1);
+    }
+
+    fn locate(&mut self, builder: &Builder) {
+        self.note(builder, |served| served.locates += 1);
+    }
+
+    fn show(&mut self, builder: &Builder) {
+        self.note(builder, |_| {});
+    }
+}

@@ -1,0 +1,212 @@
+//! What is watched, and what happens if that fails.
+
+use std::time::Duration;
+
+use gateway_kube::Notice;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{
+    CLASSES, GATEWAYS, ROUTES, class,
+    fake::{Fake, KINDS},
+    gateway, route,
+    running::{Replica, run},
+};
+
+fn has_status(fake: &Fake, route: &str) -> bool {
+    fake.get(ROUTES, "shop", route)["status"]["parents"][0].is_object()
+}
+
+#[test]
+fn a_list_follows_if_a_watch_cannot_go_on() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.apply(ROUTES, route("a", "gw"));
+        fake.apply(ROUTES, route("b", "gw"));
+        let replica = Replica::start(&fake);
+        fake.until(|fake| has_status(fake, "a") && has_status(fake, "b")).await;
+        // In one moment, so that no watch sees what happens: the list has to tell it.
+        fake.delete(ROUTES, "shop", "a");
+        fake.apply(ROUTES, route("c", "gw"));
+        fake.cut(true);
+        fake.until(|fake| has_status(fake, "c")).await;
+        let names: Vec<String> = replica.plane.served().names.into_iter().collect();
+        assert_eq!(names, ["b", "c"]);
+        replica.end().await;
+    });
+}
+
+#[test]
+fn without_api_server_all_goes_on() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.apply(ROUTES, route("a", "gw"));
+        let replica = Replica::start(&fake);
+        fake.until(|fake| has_status(fake, "a")).await;
+        fake.state().down = true;
+        fake.cut(false);
+        sleep(Duration::from_secs(600)).await;
+        assert_eq!(replica.plane.served().names.len(), 1);
+        assert_eq!(replica.told(|notice| matches!(notice, Notice::Lost(_))), 1);
+        fake.state().down = false;
+        fake.apply(ROUTES, route("b", "gw"));
+        fake.until(|fake| has_status(fake, "b")).await;
+        assert_eq!(replica.told(|notice| *notice == Notice::Back), 1);
+        replica.end().await;
+    });
+}
+
+#[test]
+fn kinds_that_are_missing_are_picked_up_when_they_appear() {
+    run(async {
+        let fake = Fake::new();
+        fake.state().kinds.clear();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        let replica = Replica::start(&fake);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(replica.plane.served().serves, 0, "nothing is known yet");
+        assert_eq!(replica.told(|notice| matches!(notice, Notice::Missing(_))), 1);
+        fake.state().kinds =
+            KINDS.iter().copied().filter(|(kind, _)| *kind != "HTTPRoute").collect();
+        fake.until(|fake| fake.get(GATEWAYS, "shop", "gw")["status"].is_object()).await;
+        fake.apply(ROUTES, route("a", "gw"));
+        fake.state().kinds = KINDS.to_vec();
+        fake.until(|fake| has_status(fake, "a")).await;
+        // And its objects go with the kind.
+        fake.state().kinds =
+            KINDS.iter().copied().filter(|(kind, _)| *kind != "HTTPRoute").collect();
+        let plane = replica.plane.clone();
+        sleep(Duration::from_secs(60)).await;
+        assert!(plane.served().names.is_empty());
+        replica.end().await;
+    });
+}
+
+fn secure(name: &str, secret: &str) -> Value {
+    let mut gateway = gateway(name);
+    gateway["spec"]["listeners"][0] = json!({
+        "name": "https", "port": 443, "protocol": "HTTPS",
+        "tls": {"certificateRefs": [{"name": secret}]},
+    });
+    gateway
+}
+
+#[test]
+fn only_secrets_that_are_named_are_read_and_changes_wait_for_them() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, secure("gw", "cert"));
+        for name in ["cert", "next", "private"] {
+            let secret = json!({"metadata": {"namespace": "shop", "name": name}, "data": {}});
+            fake.apply("/secrets", secret);
+        }
+        let replica = Replica::start(&fake);
+        fake.until(|fake| fake.get(GATEWAYS, "shop", "gw")["status"].is_object()).await;
+        let known =
+            |replica: &Replica| replica.plane.served().secrets.into_iter().collect::<Vec<_>>();
+        assert_eq!((known(&replica), replica.plane.served().serves), (vec!["cert".to_owned()], 2));
+        fake.apply(GATEWAYS, secure("gw", "next"));
+        let plane = replica.plane.clone();
+        fake.until(|fake| {
+            let status = fake.get(GATEWAYS, "shop", "gw")["status"]["conditions"][0].clone();
+            status["observedGeneration"] == 2
+        })
+        .await;
+        assert!(plane.served().secrets.contains("next"));
+        let asked = |part: &str| fake.state().requests.iter().any(|(line, _)| line.contains(part));
+        assert!(
+            asked("/secrets?&fieldSelector=metadata.name%3Dnext"),
+            "{:#?}",
+            fake.state().requests
+        );
+        assert!(!asked("private") && !asked("/api/v1/secrets"));
+        replica.end().await;
+    });
+}
+
+#[test]
+fn without_right_to_read_a_secret_the_rest_is_served() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, secure("secure", "cert"));
+        fake.apply(GATEWAYS, gateway("gw"));
+        for _ in 0..3 {
+            fake.state().faults.push(("/secrets", 403));
+        }
+        let replica = Replica::start(&fake);
+        fake.until(|fake| fake.get(GATEWAYS, "shop", "gw")["status"].is_object()).await;
+        assert_eq!(replica.told(|notice| matches!(notice, Notice::Unwatched { .. })), 1);
+        replica.end().await;
+    });
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_is_as_if_it_were_not_there() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.apply(ROUTES, route("a", "gw"));
+        fake.apply(ROUTES, route("b", "gw"));
+        let replica = Replica::start(&fake);
+        fake.until(|fake| has_status(fake, "a") && has_status(fake, "b")).await;
+        let mut broken = route("a", "gw");
+        broken["spec"]["rules"] = json!("all of them");
+        fake.apply(ROUTES, broken);
+        fake.apply(ROUTES, route("c", "gw"));
+        fake.until(|fake| has_status(fake, "c")).await;
+        let names: Vec<String> = replica.plane.served().names.into_iter().collect();
+        assert_eq!(names, ["b", "c"]);
+        assert_eq!(replica.told(|notice| matches!(notice, Notice::Unreadable { .. })), 1);
+        fake.apply(ROUTES, route("a", "gw"));
+        let plane = replica.plane.clone();
+        sleep(Duration::from_secs(1)).await;
+        assert!(plane.served().names.contains("a"));
+        replica.end().await;
+    });
+}
+
+#[test]
+fn endpoints_take_the_fast_lane() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        let service = json!({
+            "metadata": {"namespace": "shop", "name": "cart"},
+            "spec": {"ports": [{"port": 80}]},
+        });
+        fake.apply("/services", service);
+        let replica = Replica::start(&fake);
+        fake.until(|fake| fake.get(GATEWAYS, "shop", "gw")["status"].is_object()).await;
+        sleep(Duration::from_secs(5)).await;
+        let (before, writes) = (replica.plane.served(), fake.writes().len());
+        for last in 1..=3 {
+            let slice = json!({
+                "metadata": {
+                    "namespace": "shop", "name": "cart-1",
+                    "labels": {"kubernetes.io/service-name": "cart"},
+                },
+                "addressType": "IPv4",
+                "endpoints": [{"addresses": [format!("192.0.2.{last}")]}],
+                "ports": [{"port": 8080}],
+            });
+            fake.apply("discovery.k8s.io/endpointslices", slice);
+            sleep(Duration::from_secs(1)).await;
+            let served = replica.plane.served();
+            let endpoints: Vec<String> = served.endpoints.into_iter().collect();
+            assert_eq!(endpoints, [format!("192.0.2.{last}:8080")]);
+        }
+        let after = replica.plane.served();
+        assert_eq!((after.serves, after.routes), (before.serves, before.routes));
+        assert_eq!((after.locates, fake.writes().len()), (before.locates + 3, writes));
+        replica.end().await;
+    });
+}
