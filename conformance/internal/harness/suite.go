@@ -1,0 +1,168 @@
+package harness
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/gateway-api/pkg/features"
+)
+
+// AllProfiles are the five of gateways.
+var AllProfiles = []string{"GATEWAY-HTTP", "GATEWAY-GRPC", "GATEWAY-TLS", "GATEWAY-TCP", "GATEWAY-UDP"}
+
+// runSuite runs the suite's program against the cluster and judges its report.
+func runSuite(ctx context.Context, options Options, kubeconfig string, step func(string)) error {
+	if err := waitForClass(ctx, options, kubeconfig); err != nil {
+		return err
+	}
+	step("the suite starts")
+	report := filepath.Join(options.Logs, "report.yaml")
+	failed, err := runTests(ctx, options, "conformance.test", kubeconfig, suiteFlags(options, report)...)
+	step("the suite is through")
+	if len(failed) > 0 {
+		fmt.Printf("\nfailed:\n  %s\n", strings.Join(failed, "\n  "))
+	}
+	if err != nil || options.Test != "" {
+		return err
+	}
+	return judge(options, report)
+}
+
+// waitForClass gives the gateway the time to publish what it supports, which
+// the suite reads once at its start.
+func waitForClass(ctx context.Context, options Options, kubeconfig string) error {
+	config, err := clusterConfig(kubeconfig)
+	if err != nil {
+		return err
+	}
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	classes := client.Resource(schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gatewayclasses"})
+	return wait(ctx, classTime, "GatewayClass "+className, func(ctx context.Context) error {
+		class, err := classes.Get(ctx, className, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		claimed, _, err := unstructured.NestedSlice(class.Object, "status", "supportedFeatures")
+		if err != nil {
+			return err
+		}
+		if len(claimed) == 0 && !options.AllFeatures {
+			return fmt.Errorf("status.supportedFeatures is empty")
+		}
+		return nil
+	})
+}
+
+func suiteFlags(options Options, report string) []string {
+	usable, unusable := options.UsableAddress, options.UnusableAddress
+	if options.Kubeconfig == "" {
+		usable, unusable = usableGateway, unusableAddress
+		if options.Shape == Dedicated {
+			usable = usableBalancer
+		}
+	}
+	mode := "default"
+	if options.Shape != Shared {
+		mode = string(options.Shape)
+	}
+	flags := []string{
+		"-gateway-class=" + className,
+		"-conformance-profiles=" + list(options.Profiles),
+		"-usable-address=" + usable,
+		"-unusable-address=" + unusable,
+		"-mode=" + mode,
+		"-organization=gateway-rs",
+		"-project=gateway",
+		"-url=https://github.com/gateway-rs/gateway",
+		"-version=" + options.Version,
+		"-contact=https://github.com/gateway-rs/gateway/issues",
+		"-report-output=" + report,
+	}
+	if options.AllFeatures {
+		flags = append(flags, "-supported-features="+list(gatewayFeatures()))
+	}
+	if options.Test != "" {
+		flags = append(flags, "-run-test="+options.Test)
+	}
+	return flags
+}
+
+// gatewayFeatures are all features but those of a mesh, which is not a
+// gateway's affair.
+func gatewayFeatures() []string {
+	var names []string
+	for _, feature := range features.AllFeatures.UnsortedList() {
+		if !strings.HasPrefix(string(feature.Name), "Mesh") {
+			names = append(names, string(feature.Name))
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// result is a line that the testing package writes when a test has ended.
+var result = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): Test\w+/([^/ ]+) \(([0-9.]+s)\)`)
+
+// runTests runs a test program, shows how each test ends and keeps the rest of
+// its output in a file. It returns the tests that failed.
+func runTests(ctx context.Context, options Options, program, kubeconfig string, flags ...string) (failed []string, err error) {
+	file, err := os.Create(filepath.Join(options.Logs, strings.TrimSuffix(program, ".test")+".log"))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	// No limit for the whole: each wait inside has one.
+	arguments := append([]string{"-test.v", "-test.timeout=0"}, flags...)
+	command := exec.CommandContext(ctx, filepath.Join(options.Bin, program), arguments...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "CONFORMANCE_BIN="+options.Bin)
+	command.Dir = options.Logs
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	command.WaitDelay = stopTime
+	output, err := command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	command.Stderr = command.Stdout
+	if err := command.Start(); err != nil {
+		return nil, err
+	}
+	failed = follow(output, file)
+	if err := command.Wait(); err != nil {
+		return failed, fmt.Errorf("%s: %d tests failed: %w", program, len(failed), err)
+	}
+	return failed, nil
+}
+
+func follow(output io.Reader, file io.Writer) (failed []string) {
+	lines := bufio.NewScanner(output)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		fmt.Fprintf(file, "%s %s\n", time.Now().UTC().Format("15:04:05.000"), line)
+		match := result.FindStringSubmatch(strings.TrimLeft(line, " "))
+		if match == nil || match[1] == "SKIP" {
+			continue
+		}
+		fmt.Printf("         %s %s (%s)\n", match[1], match[2], match[3])
+		if match[1] == "FAIL" {
+			failed = append(failed, match[2])
+		}
+	}
+	return failed
+}
