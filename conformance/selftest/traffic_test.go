@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -68,10 +67,16 @@ func (s *subject) echoAnswersTCP(t *testing.T) {
 		}
 		defer connection.Close()
 		require.NoError(t, connection.SetDeadline(time.Now().Add(5*time.Second)))
+		answers := bufio.NewReader(connection)
+		welcome, err := answers.ReadString('\n')
+		if err != nil {
+			return false, err.Error()
+		}
 		_, err = io.WriteString(connection, "hello\n")
 		require.NoError(t, err)
-		line, err := bufio.NewReader(connection).ReadString('\n')
-		return err == nil && strings.Contains(line, pod.Name), fmt.Sprintf("got %q, %v", line, err)
+		var echoed struct{ Pod string }
+		err = json.NewDecoder(answers).Decode(&echoed)
+		return err == nil && echoed.Pod == pod.Name, fmt.Sprintf("got %q, %+v, %v", welcome, echoed, err)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -28,6 +29,7 @@ func main() {
 }
 
 func serve() error {
+	log.SetFlags(log.LUTC | log.Ltime | log.Lmicroseconds)
 	config := node.Config{Images: node.Images{}}
 	kubeconfig := flag.String("kubeconfig", "", "how to reach the API server")
 	flag.StringVar(&config.Name, "name", "node", "name of the Node")

@@ -127,8 +127,9 @@ func runTests(ctx context.Context, options Options, program, kubeconfig string, 
 		return nil, err
 	}
 	defer file.Close()
+	// Not plain -test.v, which shows results of subtests only when all are through.
 	// No limit for the whole: each wait inside has one.
-	arguments := append([]string{"-test.v", "-test.timeout=0"}, flags...)
+	arguments := append([]string{"-test.v=test2json", "-test.timeout=0"}, flags...)
 	command := exec.CommandContext(ctx, filepath.Join(options.Bin, program), arguments...)
 	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "CONFORMANCE_BIN="+options.Bin)
 	command.Dir = options.Logs
@@ -153,7 +154,8 @@ func follow(output io.Reader, file io.Writer) (failed []string) {
 	lines := bufio.NewScanner(output)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
-		line := lines.Text()
+		// The mark that the testing package puts before its own lines.
+		line := strings.TrimPrefix(lines.Text(), "\x16")
 		fmt.Fprintf(file, "%s %s\n", time.Now().UTC().Format("15:04:05.000"), line)
 		match := result.FindStringSubmatch(strings.TrimLeft(line, " "))
 		if match == nil || match[1] == "SKIP" {

@@ -57,7 +57,19 @@ func (l *logFile) close() error {
 
 // readLog writes a container's lines to the writer as pods/log is asked for them.
 func readLog(ctx context.Context, container *container, path string, options *corev1.PodLogOptions, to io.Writer) error {
-	return logs.ReadLogs(ctx, path, container.spec.Name, logs.NewLogOptions(options, time.Now()), liveness{container: container}, to, to)
+	asked := &logs.LogOptions{
+		TailLines:  options.TailLines,
+		LimitBytes: options.LimitBytes,
+		Follow:     options.Follow,
+		Timestamp:  options.Timestamps,
+	}
+	switch {
+	case options.SinceSeconds != nil:
+		asked.Since = time.Now().Add(-time.Duration(*options.SinceSeconds) * time.Second)
+	case options.SinceTime != nil:
+		asked.Since = options.SinceTime.Time
+	}
+	return logs.ReadLogs(ctx, path, container.spec.Name, asked, liveness{container: container}, to, to)
 }
 
 // liveness answers the one question that a reader that follows asks its

@@ -16,7 +16,6 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -235,5 +234,5 @@ func (n *Node) find(namespace, name, containerName string) (*container, error) {
 }
 
 func logf(format string, values ...any) {
-	log.Output(2, time.Now().UTC().Format("15:04:05.000 ")+fmt.Sprintf(format, values...))
+	log.Printf(format, values...)
 }
