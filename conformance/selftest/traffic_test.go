@@ -72,7 +72,7 @@ func (s *subject) echoAnswersTCP(t *testing.T) {
 		if err != nil {
 			return false, err.Error()
 		}
-		_, err = io.WriteString(connection, "hello\n")
+		_, err = io.WriteString(connection, "TEST\n")
 		require.NoError(t, err)
 		var echoed struct{ Pod string }
 		err = json.NewDecoder(answers).Decode(&echoed)

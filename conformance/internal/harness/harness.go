@@ -14,9 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 const (
@@ -138,11 +135,6 @@ func keep(ctx context.Context, local *cluster) {
 	fmt.Printf("\nThe cluster keeps running. Ctrl-C ends it. To reach it from another shell:\n"+
 		"  nsenter --net --mount --target $(cat %s) kubectl --kubeconfig %s get pods -A\n", filepath.Join(local.logs, "pid"), local.kubeconfig)
 	<-ctx.Done()
-}
-
-// clusterConfig reads a kubeconfig.
-func clusterConfig(path string) (*rest.Config, error) {
-	return clientcmd.BuildConfigFromFlags("", path)
 }
 
 // list joins names as flags take them.

@@ -3,6 +3,7 @@ package harness
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,9 +15,13 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/clientcmd"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/gateway-api/conformance/utils/suite"
 	"sigs.k8s.io/gateway-api/pkg/features"
 )
 
@@ -25,51 +30,57 @@ var AllProfiles = []string{"GATEWAY-HTTP", "GATEWAY-GRPC", "GATEWAY-TLS", "GATEW
 
 // runSuite runs the suite's program against the cluster and judges its report.
 func runSuite(ctx context.Context, options Options, kubeconfig string, step func(string)) error {
-	if err := waitForClass(ctx, options, kubeconfig); err != nil {
+	claimed, err := waitForClass(ctx, options, kubeconfig)
+	if err != nil {
 		return err
 	}
 	step("the suite starts")
 	report := filepath.Join(options.Logs, "report.yaml")
-	failed, err := runTests(ctx, options, "conformance.test", kubeconfig, suiteFlags(options, report)...)
+	failed, err := runTests(ctx, options, "conformance.test", kubeconfig, suiteFlags(options, claimed, report)...)
 	step("the suite is through")
 	if len(failed) > 0 {
 		fmt.Printf("\nfailed:\n  %s\n", strings.Join(failed, "\n  "))
 	}
-	if err != nil || options.Test != "" {
+	if options.Test != "" || ctx.Err() != nil {
 		return err
 	}
-	return judge(options, report)
+	return errors.Join(err, judge(options, report, len(failed) == 0 && err == nil))
 }
 
 // waitForClass gives the gateway the time to publish what it supports, which
-// the suite reads once at its start.
-func waitForClass(ctx context.Context, options Options, kubeconfig string) error {
-	config, err := clusterConfig(kubeconfig)
+// the suite reads once at its start, and returns it.
+func waitForClass(ctx context.Context, options Options, kubeconfig string) (claimed []string, err error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	classes := client.Resource(schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gatewayclasses"})
-	return wait(ctx, classTime, "GatewayClass "+className, func(ctx context.Context) error {
-		class, err := classes.Get(ctx, className, metav1.GetOptions{})
+	err = wait(ctx, classTime, "GatewayClass "+className, func(ctx context.Context) error {
+		object, err := classes.Get(ctx, className, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
-		claimed, _, err := unstructured.NestedSlice(class.Object, "status", "supportedFeatures")
-		if err != nil {
-			return err
+		var class gatewayv1.GatewayClass
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &class); err != nil {
+			return permanent{err}
+		}
+		claimed = nil
+		for _, feature := range class.Status.SupportedFeatures {
+			claimed = append(claimed, string(feature.Name))
 		}
 		if len(claimed) == 0 && !options.AllFeatures {
 			return fmt.Errorf("status.supportedFeatures is empty")
 		}
 		return nil
 	})
+	return claimed, err
 }
 
-func suiteFlags(options Options, report string) []string {
+func suiteFlags(options Options, claimed []string, report string) []string {
 	usable, unusable := options.UsableAddress, options.UnusableAddress
 	if options.Kubeconfig == "" {
 		usable, unusable = usableGateway, unusableAddress
@@ -95,7 +106,15 @@ func suiteFlags(options Options, report string) []string {
 		"-report-output=" + report,
 	}
 	if options.AllFeatures {
-		flags = append(flags, "-supported-features="+list(gatewayFeatures()))
+		claimed = gatewayFeatures()
+	}
+	switch {
+	case !slices.Equal(options.Profiles, AllProfiles):
+		// Without a list, the suite runs the tests of all features that the
+		// GatewayClass claims, whatever the profiles.
+		flags = append(flags, "-supported-features="+list(ofProfiles(claimed, options.Profiles)))
+	case options.AllFeatures:
+		flags = append(flags, "-supported-features="+list(claimed))
 	}
 	if options.Test != "" {
 		flags = append(flags, "-run-test="+options.Test)
@@ -114,6 +133,20 @@ func gatewayFeatures() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// ofProfiles are the features that a test of the profiles can name.
+func ofProfiles(claimed, profiles []string) []string {
+	named := sets.New[features.FeatureName]()
+	for _, profile := range []suite.ConformanceProfile{
+		suite.GatewayHTTPConformanceProfile, suite.GatewayGRPCConformanceProfile, suite.GatewayTLSConformanceProfile,
+		suite.GatewayTCPConformanceProfile, suite.GatewayUDPConformanceProfile,
+	} {
+		if slices.Contains(profiles, string(profile.Name)) {
+			named = named.Union(profile.CoreFeatures).Union(profile.ExtendedFeatures)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(claimed), func(name string) bool { return !named.Has(features.FeatureName(name)) })
 }
 
 // result is a line that the testing package writes when a test has ended.
