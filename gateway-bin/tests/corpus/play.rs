@@ -206,6 +206,7 @@ fn addresses(cases: &[Case]) -> Addresses {
         port_offset: 0,
         ports: (0..=u16::MAX).map(|port| (port, 0)).collect(),
         own: gateways.map(|gateway| (gateway.key(), loopback)).collect(),
+        ..Addresses::default()
     }
 }
 
