@@ -23,7 +23,7 @@ use gateway_core::{
 use gateway_tower::TableHandle;
 use tokio::{
     io::AsyncReadExt,
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
     time::timeout,
 };
@@ -329,9 +329,14 @@ pub(crate) async fn named(name: &'static str) -> SocketAddr {
     address
 }
 
-/// A port where nothing listens.
+/// A port where nothing listens, and nothing will: it stays bound for as long as the tests run, or
+/// it might become that of another test's backend.
 pub(crate) async fn refusing() -> SocketAddr {
-    backend().await.1
+    let bound = TcpSocket::new_v4().expect("a socket");
+    bound.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let address = bound.local_addr().expect("an address");
+    Box::leak(Box::new(bound));
+    address
 }
 
 /// What a connection says until it ends; none if it is reset.
