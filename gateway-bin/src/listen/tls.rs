@@ -1,4 +1,4 @@
-//! TLS of HTTPS listeners: the listener by server name, then its certificate.
+//! TLS of HTTPS and TLS listeners: the listener by server name, then its certificate.
 //!
 //! In: the TLS of the listeners of a socket. Out: a rustls configuration for each, chosen by the
 //! client's server name. New handshakes use the newest ones; connections keep theirs. Not here:
@@ -39,18 +39,33 @@ pub(crate) struct TlsListeners(Vec<TlsListener>);
 #[derive(Debug)]
 struct TlsListener {
     hostname: HostPattern,
+    /// None for listeners that pass TLS through.
     source: Option<Arc<ListenerTls>>,
-    /// None for listeners whose protocol is not served or that cannot be set up.
+    is_https: bool,
+    /// None for listeners that cannot be set up, and where there is nothing to set up.
     config: Option<Arc<ServerConfig>>,
 }
 
 impl TlsListeners {
     /// The configuration for a client that asks for `sni`; none closes the connection.
     // SPEC: a listener without hostname takes unknown server names and clients that send none.
-    pub(crate) fn choose(&self, sni: Option<&str>) -> Option<&Arc<ServerConfig>> {
+    pub(super) fn choose(&self, sni: Option<&str>) -> Option<&Arc<ServerConfig>> {
         let host = sni.unwrap_or("");
         let chosen = self.0.iter().find(|listener| listener.hostname.is_match(host));
         chosen.and_then(|listener| listener.config.as_ref())
+    }
+
+    /// Whether any listener is not HTTPS, so that the route table has to be asked who a connection
+    /// is for.
+    pub(super) fn has_streams(&self) -> bool {
+        self.0.iter().any(|listener| !listener.is_https)
+    }
+
+    /// The newest configuration for `listener`, which may be from the table before this one.
+    pub(super) fn of(&self, listener: &Listener) -> Option<Arc<ServerConfig>> {
+        let is_https = matches!(listener.protocol, ListenerProtocol::Https(_));
+        let mut same = self.0.iter().filter(|known| known.hostname == listener.hostname);
+        same.find(|known| known.is_https == is_https).and_then(|known| known.config.clone())
     }
 }
 
@@ -78,23 +93,34 @@ impl TlsFactory {
             .iter()
             .map(|listener| {
                 let hostname = listener.hostname.clone();
-                let ListenerProtocol::Https(tls) = &listener.protocol else {
-                    return TlsListener { hostname, source: None, config: None };
+                let (tls, is_https) = match &listener.protocol {
+                    ListenerProtocol::Https(tls) => (tls, true),
+                    ListenerProtocol::TlsTerminate(tls) => (tls, false),
+                    _ => {
+                        return TlsListener {
+                            hostname,
+                            source: None,
+                            is_https: false,
+                            config: None,
+                        };
+                    }
                 };
-                let known = before.0.iter().find(|known| known.source.as_ref() == Some(tls));
-                let config = match known {
+                let is_same = |known: &&TlsListener| {
+                    known.is_https == is_https && known.source.as_ref() == Some(tls)
+                };
+                let config = match before.0.iter().find(is_same) {
                     Some(known) => known.config.clone(),
                     // INVARIANT: without configuration every handshake is refused.
-                    None => self.config(tls).ok().map(Arc::new),
+                    None => self.config(tls, is_https).ok().map(Arc::new),
                 };
-                TlsListener { hostname, source: Some(Arc::clone(tls)), config }
+                TlsListener { hostname, source: Some(Arc::clone(tls)), is_https, config }
             })
             .collect();
         built.sort_by(|a, b| a.hostname.specificity_cmp(&b.hostname));
         TlsListeners(built)
     }
 
-    fn config(&self, tls: &ListenerTls) -> Result<ServerConfig, String> {
+    fn config(&self, tls: &ListenerTls, is_https: bool) -> Result<ServerConfig, String> {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
@@ -106,7 +132,9 @@ impl TlsFactory {
         };
         let certificates = Certificates::new(tls, &self.provider)?;
         let mut config = builder.with_cert_resolver(Arc::new(certificates));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        if is_https {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        }
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = self.tickets(tls.client_validation.as_ref())?;
         Ok(config)

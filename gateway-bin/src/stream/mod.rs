@@ -23,7 +23,7 @@ pub use ended::{Cause, Ended};
 pub use tcp::choose;
 pub use tls::{HttpsClient, TlsConfigs, TlsOutcome};
 pub use traffic::{Totals, Traffic};
-pub use udp::UdpPort;
+pub use udp::{SessionEnd, UdpPort};
 
 /// Limits and choices for streams, with safe defaults.
 #[derive(Clone, Debug)]

@@ -40,7 +40,8 @@ pub fn choose(found: Option<&Found<'_>>) -> Result<Arc<Backend>, Cause> {
 impl Streams {
     /// Serves a connection of a TCP listener to its end, at the backend that [`choose`] found.
     ///
-    /// A connection without backend is reset. When `until` is ready, so is one that is open.
+    /// A connection without backend is reset. When `until` is ready, so is one that is open, and
+    /// when the future is dropped.
     pub async fn tcp(
         &self,
         client: Client,
@@ -104,17 +105,18 @@ impl Streams {
         };
         ended.endpoint = Some(leased.address());
         let options = &self.options;
-        let mut relay = Relay::new(&mut client, &mut backend, first, options.way, options.idle);
+        let relay = Relay::new(&mut client, &mut backend, first, options.way, options.idle);
+        let mut relay = CutUnlessEnded { relay, ended: false };
         let outcome = select! {
             biased;
-            outcome = self.count(&mut relay) => Some(outcome),
+            outcome = self.count(&mut relay.relay) => Some(outcome),
             () = until => None,
         };
-        match outcome {
-            Some(outcome) => ended.cause = outcome.into(),
-            None => relay.cut(),
+        if let Some(outcome) = outcome {
+            relay.ended = true;
+            ended.cause = outcome.into();
         }
-        ended.relayed = relay.relayed();
+        ended.relayed = relay.relay.relayed();
         ended
     }
 
@@ -137,6 +139,20 @@ impl Streams {
             polled
         })
         .await
+    }
+}
+
+/// A relay that is given up resets its connections, so that nobody takes a part for the whole.
+struct CutUnlessEnded<'a, C: Side, B: Side> {
+    relay: Relay<'a, C, B>,
+    ended: bool,
+}
+
+impl<C: Side, B: Side> Drop for CutUnlessEnded<'_, C, B> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.relay.cut();
+        }
     }
 }
 

@@ -290,9 +290,8 @@ where
     let (told, ends) = unbounded_channel();
     tokio::spawn(async move {
         loop {
-            let (socket, _) = listener.accept().await.expect("a connection");
-            let Ok(client) = Client::new(socket) else { continue };
-            let (serving, told) = (serve(client), told.clone());
+            let (socket, peer) = listener.accept().await.expect("a connection");
+            let (serving, told) = (serve(Client::new(socket, peer)), told.clone());
             tokio::spawn(async move {
                 // The test may have seen enough.
                 let _ = told.send(serving.await);

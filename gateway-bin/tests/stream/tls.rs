@@ -133,7 +133,7 @@ async fn start(setup: Setup, config: Option<&Certificate>) -> Front {
             stream.write_all(answer.as_bytes()).await.expect("a client");
             stream.shutdown().await.expect("a client");
             let (cause, relayed) = (Cause::Finished, Relayed::default());
-            Ended { cause, relayed, backend: None, endpoint: None }
+            Ended { cause, relayed, matched: None, sni: None, backend: None, endpoint: None }
         }
     })
     .await

@@ -1,0 +1,7 @@
+//! What manifests say is served: from YAML to bytes on loopback, and the status that goes with it.
+
+mod peers;
+mod tcp;
+mod tls_routes;
+mod udp;
+mod world;
