@@ -1,5 +1,9 @@
 //! What manifests say is served: from YAML to bytes on loopback, and the status that goes with it.
 
+mod backend_tls;
+mod client_certificates;
+mod https;
+mod listener_sets;
 mod peers;
 mod tcp;
 mod tls_routes;

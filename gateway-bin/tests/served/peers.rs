@@ -279,3 +279,60 @@ pub(crate) fn check_silent_end(
         }
     }
 }
+
+/// A backend of HTTP/1.1 over TLS that answers as [`answer`] does.
+pub(crate) async fn tls_web(name: &'static str, config: Arc<ServerConfig>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.expect("a connection");
+            let acceptor = TlsAcceptor::from(Arc::clone(&config));
+            tokio::spawn(async move { answer(name, acceptor.accept(socket).await?).await });
+        }
+    });
+    address
+}
+
+/// A backend of gRPC over TLS: every call succeeds.
+pub(crate) async fn tls_grpc(pair: &Pair) -> SocketAddr {
+    let mut config = Arc::unwrap_or_clone(pair.server());
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.expect("a connection");
+            let acceptor = TlsAcceptor::from(Arc::clone(&config));
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(socket).await else { return };
+                let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let answer = http::Response::builder()
+                        .header("content-type", "application/grpc")
+                        .header("grpc-status", "0");
+                    let sent: Result<h2::SendStream<bytes::Bytes>, _> =
+                        respond.send_response(answer.body(()).expect("an answer"), true);
+                    sent.expect("a gateway");
+                }
+            });
+        }
+    });
+    address
+}
+
+/// One request over a new connection of HTTP/2; its status and fields.
+pub(crate) async fn call(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: http::Request<()>,
+) -> http::Response<()> {
+    soon(async {
+        let (send, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let mut send: h2::client::SendRequest<bytes::Bytes> = send.ready().await.expect("ready");
+        let (answer, _) = send.send_request(request, true).expect("sent");
+        answer.await.expect("an answer").map(drop)
+    })
+    .await
+}
