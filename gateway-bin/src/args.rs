@@ -13,6 +13,8 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method, Uri};
 
+use crate::stream::proxy_protocol::IpRange;
+
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 
@@ -90,6 +92,14 @@ pub struct RunArgs {
     /// Proxies in front of this one whose X-Forwarded-* headers are believed
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub trusted_hops: u8,
+
+    /// Tell backends who a client is by its verified certificate, in X-Forwarded-Client-Cert
+    #[arg(long)]
+    pub forward_client_cert: bool,
+
+    /// Connections from this range begin with a PROXY header, version 1 or 2; may be repeated
+    #[arg(long = "proxy-protocol-from", value_name = "CIDR")]
+    pub proxies: Vec<IpRange>,
 
     /// One JSON line for each request: off, stdout or the path of a file
     #[arg(long, value_name = "off|stdout|FILE", default_value = "stdout")]

@@ -12,6 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use gateway_core::matcher::Scheme;
+use gateway_tower::OwnedIngress;
 use hyper::{
     Request,
     body::Incoming,
@@ -24,13 +25,14 @@ use tokio::{
     net::TcpStream,
     time::{Instant, Sleep, sleep, timeout},
 };
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     BindKind, BindState, ConnectionState, PREFACE, Server,
     drain::Member,
+    identity::client_certificate,
     io::{GuardedIo, Socket},
-    stream,
+    stream::{self, Shaken},
 };
 use crate::{
     guard::{Limits, Peer},
@@ -88,19 +90,27 @@ impl Opening {
             }
             shaken
         };
-        let Some((socket, sni)) = shaken else { return };
-        let http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
-        let client = self.client(Scheme::Https, sni.as_deref());
-        let socket = Socket::Tls(Box::new(socket));
+        let Some(Shaken { stream, sni, setup }) = shaken else { return };
+        let session = stream.get_ref().1;
+        let http2 = session.alpn_protocol() == Some(b"h2");
+        let mut peer = Peer::new(self.peer.ip(), Scheme::Https);
+        if self.server.proxy.limits().client_certificates
+            && let Some(certificate) = client_certificate(session, setup.lenient.as_ref())
+        {
+            peer = peer.with_certificate(certificate);
+        }
+        let client = self.client(peer, |ingress| ingress.over_tls(sni.as_deref()));
+        let socket = Socket::Tls(Box::new(stream));
         self.serve_http(socket, Bytes::new(), http2, client).await;
     }
 
-    async fn shake_hands(&self, client: Client) -> Option<(TlsStream<Client>, Option<Box<str>>)> {
+    async fn shake_hands(&self, client: Client) -> Option<Shaken> {
         let hello = LazyConfigAcceptor::new(Default::default(), client).await.ok()?;
         let sni: Option<Box<str>> = hello.client_hello().server_name().map(Into::into);
         // SPEC: a name that no listener serves is closed without an answer.
-        let config = self.bind.tls.load().choose(sni.as_deref()).cloned()?;
-        Some((hello.into_stream(config).await.ok()?, sni))
+        let setup = self.bind.tls.load().choose(sni.as_deref()).cloned()?;
+        let stream = hello.into_stream(Arc::clone(&setup.config)).await.ok()?;
+        Some(Shaken { stream, sni, setup })
     }
 
     async fn serve_plain(self, client: Client) {
@@ -108,18 +118,19 @@ impl Opening {
         let (mut socket, ahead) = client.into_parts();
         let first = sniff(&mut socket, ahead, limits.idle_time, limits.head_time).await;
         let Ok((first, http2)) = first else { return };
-        let client = self.client(Scheme::Http, None);
+        let peer = Peer::new(self.peer.ip(), Scheme::Http);
+        let client = self.client(peer, |ingress| ingress);
         self.serve_http(Socket::Plain(socket), first, http2, client).await;
     }
 
-    fn client(&self, scheme: Scheme, sni: Option<&str>) -> Arc<ClientSide> {
-        let ingress = self.bind.ingress.clone().from_peer(self.peer);
+    fn client(
+        &self,
+        peer: Peer,
+        way: impl FnOnce(OwnedIngress) -> OwnedIngress,
+    ) -> Arc<ClientSide> {
         Arc::new(ClientSide {
-            peer: Peer::new(self.peer.ip(), scheme),
-            ingress: match scheme {
-                Scheme::Http => ingress,
-                Scheme::Https => ingress.over_tls(sni),
-            },
+            peer,
+            ingress: way(self.bind.ingress.clone().from_peer(self.peer)),
             state: Arc::new(ConnectionState::default()),
             bind: Arc::clone(&self.bind),
         })

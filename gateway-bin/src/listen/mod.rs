@@ -7,6 +7,7 @@ mod accept;
 mod bind;
 mod connection;
 mod drain;
+mod identity;
 mod interim;
 mod io;
 mod socket;

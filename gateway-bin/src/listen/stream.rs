@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{BindState, Server, drain::Member, tls::TlsListeners};
+use super::{BindState, Server, drain::Member, tls::TlsSetup};
 use crate::{
     stream::{Cause, Client, Ended, HttpsClient, TlsConfigs, TlsOutcome, choose},
     telemetry::{StreamProtocol, StreamRecord},
@@ -36,14 +36,20 @@ pub(super) async fn serve_tcp(
     begun.end(&bind, &server, ended);
 }
 
-/// Serves a connection of a port that TLS listeners share with HTTPS ones; one of HTTPS comes back
-/// after its handshake, with the server name.
+/// A connection of HTTPS after its handshake.
+pub(super) struct Shaken {
+    pub(super) stream: TlsStream<Client>,
+    pub(super) sni: Option<Box<str>>,
+    pub(super) setup: TlsSetup,
+}
+
+/// Serves a connection of a port that TLS listeners share with HTTPS ones; one of HTTPS comes back.
 pub(super) async fn serve_tls(
     client: Client,
     bind: &Arc<BindState>,
     server: &Server,
     member: &mut Member,
-) -> Option<(TlsStream<Client>, Option<Box<str>>)> {
+) -> Option<Shaken> {
     let begun = Begun::new(&client, StreamProtocol::Tls);
     let until = member.time_over();
     let outcome = server.streams.tls(client, &bind.key, &server.table, &**bind, until).await;
@@ -59,29 +65,25 @@ pub(super) async fn serve_tls(
     }
 }
 
-async fn shake_hands(
-    https: HttpsClient,
-    bind: &BindState,
-    server: &Server,
-) -> Option<(TlsStream<Client>, Option<Box<str>>)> {
+async fn shake_hands(https: HttpsClient, bind: &BindState, server: &Server) -> Option<Shaken> {
     let HttpsClient { client, listener, sni } = https;
     let limit = server.proxy.limits().handshake_time;
-    let shaken = match bind.server_config(&listener) {
-        Some(config) => timeout(limit, TlsAcceptor::from(config).accept(client)).await.ok(),
-        None => None,
+    let shaken = async {
+        let setup = bind.tls.load().of(&listener)?;
+        let accepting = TlsAcceptor::from(Arc::clone(&setup.config)).accept(client);
+        let stream = timeout(limit, accepting).await.ok()?.ok()?;
+        Some(Shaken { stream, sni, setup })
     };
-    match shaken {
-        Some(Ok(stream)) => Some((stream, sni)),
-        _ => {
-            server.proxy.telemetry().handshake_failed(&bind.label);
-            None
-        }
+    let shaken = shaken.await;
+    if shaken.is_none() {
+        server.proxy.telemetry().handshake_failed(&bind.label);
     }
+    shaken
 }
 
 impl TlsConfigs for BindState {
     fn server_config(&self, listener: &Listener) -> Option<Arc<ServerConfig>> {
-        TlsListeners::of(&self.tls.load(), listener)
+        self.tls.load().of(listener).map(|setup| setup.config)
     }
 }
 

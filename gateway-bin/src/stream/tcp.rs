@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     Client, Streams,
     ended::{Cause, Ended},
-    proxy_protocol::{self, Proxied},
+    proxy_protocol,
     relay::{Relay, Relayed, Side},
 };
 use crate::upstream::{BackendTlsUse, Opened};
@@ -67,7 +67,7 @@ impl Streams {
         call: Call,
         until: Pin<&mut impl Future<Output = ()>>,
     ) -> Ended {
-        let mut first = self.announcement(client.addresses());
+        let mut first = announcement(&call.backend, &client);
         let (socket, ahead) = client.into_parts();
         if first.is_empty() {
             first = ahead;
@@ -120,15 +120,6 @@ impl Streams {
         ended
     }
 
-    /// What a backend is told about a connection before its first byte.
-    pub(super) fn announcement(&self, addresses: Proxied) -> Vec<u8> {
-        let mut first = Vec::new();
-        if let Some(version) = self.options.proxy_protocol {
-            proxy_protocol::write(version, &addresses, &mut first);
-        }
-        first
-    }
-
     /// Runs `relay` and counts its bytes as they go.
     async fn count<C: Side, B: Side>(&self, relay: &mut Relay<'_, C, B>) -> super::relay::Outcome {
         let mut counted = Relayed::default();
@@ -140,6 +131,15 @@ impl Streams {
         })
         .await
     }
+}
+
+/// What a backend is told about a connection before its first byte.
+pub(super) fn announcement(backend: &Backend, client: &Client) -> Vec<u8> {
+    let mut first = Vec::new();
+    if let Some(version) = backend.proxy_protocol {
+        proxy_protocol::write(version, &client.addresses(), &mut first);
+    }
+    first
 }
 
 /// A relay that is given up resets its connections, so that nobody takes a part for the whole.

@@ -16,7 +16,7 @@ use super::{
     Client, Streams,
     ended::{Cause, Ended},
     relay::Side,
-    tcp::{Call, choose},
+    tcp::{Call, announcement, choose},
 };
 use crate::upstream::BackendTlsUse;
 
@@ -75,7 +75,7 @@ impl Streams {
             }
             Ok(Dispatch::Passthrough(call)) => self.forward_client(client, call, until).await,
             Ok(Dispatch::Terminate(listener, call)) => {
-                let first = self.announcement(client.addresses());
+                let first = announcement(&call.backend, &client);
                 let config = configs.server_config(&listener);
                 let shaken = select! {
                     biased;

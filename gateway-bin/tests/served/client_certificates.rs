@@ -170,3 +170,87 @@ fn a_session_of_another_authority_authenticates_nobody() {
         }
     });
 }
+
+/// What the backend is told about a client, if anything.
+async fn told(
+    address: SocketAddr,
+    config: Option<&Arc<ClientConfig>>,
+    fields: &str,
+) -> Option<String> {
+    let answer = match config {
+        Some(config) => {
+            let stream = connect(address, "a.example", config).await.expect("TLS");
+            get(stream, "a.example", fields).await
+        }
+        None => {
+            let socket = tokio::net::TcpStream::connect(address).await.expect("a listener");
+            get(socket, "a.example", fields).await
+        }
+    };
+    let (status, body) = answer.expect("an answer");
+    assert_eq!(status, 200);
+    let mut told = body.lines().filter_map(|line| line.strip_prefix("x-forwarded-client-cert: "));
+    let first = told.next().map(str::to_owned);
+    assert_eq!(told.next(), None, "{body}");
+    first
+}
+
+#[test]
+fn backends_hear_who_a_verified_client_is_and_never_from_the_client() {
+    run(async {
+        let (server, clients, others) = (Authority::new(), Authority::new(), Authority::new());
+        let mut params =
+            rcgen::CertificateParams::new(["client.example".to_owned()]).expect("parameters");
+        let uri = "spiffe://client.example/a".try_into().expect("a URI");
+        params.subject_alt_names.push(rcgen::SanType::URI(uri));
+        let (good, bad) = (clients.sign_params(&params), others.sign_params(&params));
+        let manifests = |mode: &str| {
+            let validation = trusting("ca", mode);
+            [
+                secured(&format!("frontend: {{perPort: [{{port: 443, tls: {{{validation}}}}}]}}")),
+                server.sign(&["a.example"]).secret("cert"),
+                config_map("ca", &clients.pem()),
+                route(
+                    "HTTPRoute",
+                    "route",
+                    "parentRefs: [{name: gw}], rules: [{backendRefs: [{name: web, port: 80}]}]",
+                ),
+            ]
+            .concat()
+        };
+        let forged = "X-Forwarded-Client-Cert: Hash=00\r\n";
+        let mut config = crate::world::config();
+        for (is_on, trusted_hops) in [(false, 0), (true, 0), (true, 1)] {
+            config.limits.client_certificates = is_on;
+            config.limits.trusted_hops = trusted_hops;
+            let backend = service("web", web("web").await);
+            let mut world = World::start_with(&(manifests("") + &backend), &config).await;
+            let known = server.client(Some(&good));
+            // Twice, so that the second session is a resumed one.
+            for fields in ["", forged] {
+                let told = told(world.tcp(443), Some(&known), fields).await;
+                let names = ";URI=spiffe://client.example/a;DNS=client.example";
+                match told {
+                    Some(told) if is_on => {
+                        let hash =
+                            told.strip_prefix("Hash=").and_then(|rest| rest.strip_suffix(names));
+                        assert!(hash.is_some_and(|hash| hash.len() == 64), "{told}");
+                    }
+                    told => assert!(told.is_none() && !is_on, "{told:?}"),
+                }
+            }
+            let unknown = server.client(None);
+            assert_eq!(told(world.tcp(8443), Some(&unknown), forged).await, None);
+            assert_eq!(told(world.tcp(80), None, forged).await, None);
+            // Whoever is let in without being verified is nobody.
+            world.apply(&manifests(", mode: AllowInsecureFallback")).await;
+            let strange = server.client(Some(&bad));
+            assert_eq!(told(world.tcp(443), Some(&strange), forged).await, None);
+            assert_eq!(told(world.tcp(443), Some(&unknown), forged).await, None);
+            assert_eq!(
+                told(world.tcp(443), Some(&server.client(Some(&good))), "").await.is_some(),
+                is_on
+            );
+        }
+    });
+}

@@ -336,3 +336,9 @@ pub(crate) async fn call(
     })
     .await
 }
+
+/// All that comes until the connection ends; none if it breaks off. Nothing is answered.
+pub(crate) async fn hear(mut socket: TcpStream) -> Option<Vec<u8>> {
+    let mut heard = Vec::new();
+    soon(socket.read_to_end(&mut heard)).await.ok().map(|_| heard)
+}

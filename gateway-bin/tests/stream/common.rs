@@ -9,8 +9,8 @@ use gateway_bin::{
 use gateway_core::{
     api::{Kind, ObjectKey},
     backend::{
-        Backend, BackendKey, BackendProtocol, BackendTls, InvalidBackend, Turns, WeightedBackend,
-        WeightedBackends,
+        Backend, BackendKey, BackendProtocol, BackendTls, InvalidBackend, ProxyProtocol, Turns,
+        WeightedBackend, WeightedBackends,
     },
     compile::RouteTable,
     endpoints::Endpoints,
@@ -83,6 +83,8 @@ pub(crate) struct Setup {
     pub(crate) listeners: Vec<(&'static str, ListenerProtocol)>,
     pub(crate) routes: Vec<Wanted>,
     pub(crate) options: StreamOptions,
+    /// Of all backends.
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Setup {
@@ -92,6 +94,7 @@ impl Setup {
             listeners: vec![("", ListenerProtocol::Tcp)],
             routes: vec![route("", targets)],
             options: StreamOptions::default(),
+            proxy_protocol: None,
         }
     }
 
@@ -104,7 +107,7 @@ impl Setup {
         listeners: Vec<(&'static str, ListenerProtocol)>,
         routes: Vec<Wanted>,
     ) -> Self {
-        Self { kind: Kind::TlsRoute, listeners, routes, options: StreamOptions::default() }
+        Self { kind: Kind::TlsRoute, listeners, routes, ..Self::tcp(&[]) }
     }
 
     pub(crate) fn bind(&self) -> BindKey {
@@ -185,6 +188,7 @@ impl Setup {
             external_hostname: None,
             retry_budget: None,
             session_persistence: None,
+            proxy_protocol: self.proxy_protocol,
         }
     }
 
