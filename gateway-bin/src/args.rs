@@ -122,9 +122,14 @@ pub struct RunArgs {
 /// Arguments of `gateway demo`.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
-    /// Port of the HTTP listener on 127.0.0.1; 0 takes a free one
+    /// Port of the HTTP listener on 127.0.0.1, TLS is 363 above; 0 takes free ones
     #[arg(long, value_name = "N", default_value_t = 8080)]
     pub port: u16,
+
+    /// Show TLS instead: HTTPS, client certificates, passthrough and gRPC, with an authority made on
+    /// the spot
+    #[arg(long)]
+    pub tls: bool,
 
     /// Send the sample requests, verify the answers, then exit
     #[arg(long)]
