@@ -18,7 +18,7 @@ use gateway_core::{
     endpoints::{Endpoints, endpoints},
     resolve::topology::{BindKey, Topology, Transport},
     scope::ControllerScope,
-    snapshot::{BindState, Observed, Snapshot},
+    snapshot::Snapshot,
     source::Sources,
 };
 use gateway_testkit::{
@@ -86,7 +86,7 @@ impl Stage {
         let endpoints = self.endpoints(&snapshot).await;
         let tried = Update { build: build(&snapshot, &self.scope), endpoints };
         // What became of the sockets is part of the status.
-        snapshot.observed = served(self.gateway.apply(&tried).await);
+        snapshot.observed = self.gateway.apply(&tried).await;
         let mut update = Update { build: build(&snapshot, &self.scope), ..tried };
         self.gateway.apply(&update).await;
         let mut sendings = Vec::new();
@@ -187,13 +187,6 @@ impl Stage {
         }
         placed
     }
-}
-
-/// Without the sockets that the program does not open yet: for the status nobody has tried.
-fn served(mut observed: Observed) -> Observed {
-    const NOT_YET: &str = "listeners of this protocol are not served yet";
-    observed.binds.retain(|_, state| !matches!(state, BindState::Failed(why) if why == NOT_YET));
-    observed
 }
 
 /// Every Gateway has loopback for itself, on ports that the system chooses.

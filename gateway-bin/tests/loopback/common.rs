@@ -155,6 +155,7 @@ fn rule(index: u16, path: &Path) -> Rule {
         tls: path.tls.clone(),
         external_hostname: path.external.map(Into::into),
         retry_budget: None,
+        proxy_protocol: None,
         session_persistence: None,
     };
     let weighted = WeightedBackend { weight: 1, target: Ok(Arc::new(backend)), filters: vec![] };

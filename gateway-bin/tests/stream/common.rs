@@ -9,8 +9,8 @@ use gateway_bin::{
 use gateway_core::{
     api::{Kind, ObjectKey},
     backend::{
-        Backend, BackendKey, BackendProtocol, BackendTls, InvalidBackend, Turns, WeightedBackend,
-        WeightedBackends,
+        Backend, BackendKey, BackendProtocol, BackendTls, InvalidBackend, ProxyProtocol, Turns,
+        WeightedBackend, WeightedBackends,
     },
     compile::RouteTable,
     endpoints::Endpoints,
@@ -83,6 +83,8 @@ pub(crate) struct Setup {
     pub(crate) listeners: Vec<(&'static str, ListenerProtocol)>,
     pub(crate) routes: Vec<Wanted>,
     pub(crate) options: StreamOptions,
+    /// Of all backends.
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Setup {
@@ -92,6 +94,7 @@ impl Setup {
             listeners: vec![("", ListenerProtocol::Tcp)],
             routes: vec![route("", targets)],
             options: StreamOptions::default(),
+            proxy_protocol: None,
         }
     }
 
@@ -104,7 +107,7 @@ impl Setup {
         listeners: Vec<(&'static str, ListenerProtocol)>,
         routes: Vec<Wanted>,
     ) -> Self {
-        Self { kind: Kind::TlsRoute, listeners, routes, options: StreamOptions::default() }
+        Self { kind: Kind::TlsRoute, listeners, routes, ..Self::tcp(&[]) }
     }
 
     pub(crate) fn bind(&self) -> BindKey {
@@ -185,6 +188,7 @@ impl Setup {
             external_hostname: None,
             retry_budget: None,
             session_persistence: None,
+            proxy_protocol: self.proxy_protocol,
         }
     }
 
@@ -290,9 +294,8 @@ where
     let (told, ends) = unbounded_channel();
     tokio::spawn(async move {
         loop {
-            let (socket, _) = listener.accept().await.expect("a connection");
-            let Ok(client) = Client::new(socket) else { continue };
-            let (serving, told) = (serve(client), told.clone());
+            let (socket, peer) = listener.accept().await.expect("a connection");
+            let (serving, told) = (serve(Client::new(socket, peer)), told.clone());
             tokio::spawn(async move {
                 // The test may have seen enough.
                 let _ = told.send(serving.await);
