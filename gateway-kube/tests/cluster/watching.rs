@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
-    CLASSES, GATEWAYS, ROUTES, class,
+    CLASSES, GATEWAYS, ROUTES, class, condition,
     fake::{Fake, KINDS},
     gateway, route,
     running::{Replica, run},
@@ -165,7 +165,14 @@ fn what_cannot_be_read_is_told_and_is_as_if_it_were_not_there() {
         let names: Vec<String> = replica.plane.served().names.into_iter().collect();
         assert_eq!(names, ["b", "c"]);
         assert_eq!(replica.told(|notice| matches!(notice, Notice::Unreadable { .. })), 1);
+        let accepted = |fake: &Fake| {
+            let status = fake.get(ROUTES, "shop", "a")["status"].clone();
+            condition(&status["parents"][0]["conditions"], "Accepted").clone()
+        };
+        fake.until(|fake| accepted(fake)["reason"] == "UnsupportedValue").await;
+        assert_eq!(accepted(&fake)["observedGeneration"], 2);
         fake.apply(ROUTES, route("a", "gw"));
+        fake.until(|fake| accepted(fake)["status"] == "True").await;
         let plane = replica.plane.clone();
         sleep(Duration::from_secs(1)).await;
         assert!(plane.served().names.contains("a"));
