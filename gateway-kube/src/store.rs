@@ -96,16 +96,19 @@ impl Store {
 
     /// Learns of watches that were stopped and started.
     pub(crate) fn follow(&mut self, followed: Followed, taken: &mut Taken) {
+        let mut orphans = BTreeMap::new();
         for watch in followed.stopped {
             if let Some(seen) = self.watches.remove(&watch) {
-                self.forget(seen.keys, taken);
+                orphans.insert(seen.target, seen.keys);
             }
         }
         for (watch, target) in followed.started {
-            let keys = BTreeSet::new();
+            // Where a watch goes on in another version, what was seen stays until it has a list.
+            let keys = orphans.remove(&target).unwrap_or_default();
             let seen = Seen { target, keys, listing: None, listed: false, refused: false };
             self.watches.insert(watch, seen);
         }
+        orphans.into_values().for_each(|keys| self.forget(keys, taken));
     }
 
     /// Takes a message.

@@ -87,6 +87,40 @@ fn kinds_that_are_missing_are_picked_up_when_they_appear() {
     });
 }
 
+#[test]
+fn an_api_server_that_does_not_know_its_kinds_yet_takes_nothing_away() {
+    run(async {
+        let fake = Fake::new();
+        let names = KINDS.iter().map(|(_, plural)| format!("{plural}.gateway.networking.k8s.io"));
+        for name in names.filter(|name| !name.starts_with("gatewayclasses")) {
+            let crd = json!({"metadata": {"name": name}});
+            fake.apply("apiextensions.k8s.io/customresourcedefinitions", crd);
+        }
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.apply(ROUTES, route("a", "gw"));
+        let replica = Replica::start(&fake);
+        fake.until(|fake| has_status(fake, "a")).await;
+        let serves = replica.plane.served().serves;
+        // It starts anew: first there are no kinds, then nobody may see them.
+        fake.state().kinds.clear();
+        for _ in 0..100 {
+            fake.state().faults.push(("gateway.networking.k8s.io/v1/", 404));
+            fake.state().faults.push(("gateway.networking.k8s.io/v1/", 403));
+        }
+        fake.cut(true);
+        sleep(Duration::from_secs(120)).await;
+        fake.state().kinds = KINDS.to_vec();
+        fake.state().faults.clear();
+        fake.apply(ROUTES, route("b", "gw"));
+        fake.until(|fake| has_status(fake, "b")).await;
+        let served = replica.plane.served();
+        assert_eq!(served.names.into_iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(served.serves, serves, "no socket was touched");
+        replica.end().await;
+    });
+}
+
 fn secure(name: &str, secret: &str) -> Value {
     let mut gateway = gateway(name);
     gateway["spec"]["listeners"][0] = json!({
