@@ -88,6 +88,31 @@ fn kinds_that_are_missing_are_picked_up_when_they_appear() {
 }
 
 #[test]
+fn older_versions_do_until_the_newest_is_served() {
+    run(async {
+        let fake = Fake::new();
+        fake.state().versions = vec!["v1beta1"];
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.apply(ROUTES, route("a", "gw"));
+        let replica = Replica::start(&fake);
+        fake.until(|fake| has_status(fake, "a")).await;
+        let asked = |part: &str| fake.state().requests.iter().any(|(line, _)| line.contains(part));
+        assert!(!asked("networking.k8s.io/v1/"));
+        let serves = replica.plane.served().serves;
+        fake.state().versions = vec!["v1beta1", "v1"];
+        sleep(Duration::from_secs(60)).await;
+        fake.apply(ROUTES, route("b", "gw"));
+        fake.until(|fake| has_status(fake, "b")).await;
+        assert!(asked("PATCH /apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/b"));
+        let served = replica.plane.served();
+        assert_eq!(served.names.into_iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(served.serves, serves, "no socket was touched");
+        replica.end().await;
+    });
+}
+
+#[test]
 fn an_api_server_that_does_not_know_its_kinds_yet_takes_nothing_away() {
     run(async {
         let fake = Fake::new();
