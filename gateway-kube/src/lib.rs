@@ -30,6 +30,7 @@ mod pool;
 mod reference;
 mod run;
 mod store;
+mod unreadable;
 mod watch;
 mod writer;
 

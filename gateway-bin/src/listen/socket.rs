@@ -83,6 +83,12 @@ pub(crate) async fn open(
 ) -> Result<Opened, String> {
     let port = addresses.port(key.port).ok_or("with the port offset there is no such port")?;
     let fallback = SocketAddr::new(addresses.default, port);
+    if let BindAddress::Hostname(name) = &key.address
+        && !addresses.usable.is_empty()
+        && !is_usable(&look_up(name, port).await.unwrap_or_default(), addresses)
+    {
+        return Err(format!("{name} leads to no address of this gateway"));
+    }
     let wanted = match &key.address {
         BindAddress::Default => vec![fallback],
         BindAddress::Own(gateway) => {
