@@ -44,6 +44,19 @@ impl Admin {
 
     /// Serves the endpoints until the task is dropped.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        self.serve_some(listener, Self::answer).await;
+    }
+
+    /// Serves those of the endpoints that tell nothing about routes, for whoever watches over us.
+    pub async fn serve_probes(self: Arc<Self>, listener: TcpListener) {
+        self.serve_some(listener, Self::answer_probe).await;
+    }
+
+    async fn serve_some(
+        self: Arc<Self>,
+        listener: TcpListener,
+        answer: fn(&Self, &Request<Incoming>) -> Response<Full<Bytes>>,
+    ) {
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
@@ -54,7 +67,7 @@ impl Admin {
             let admin = Arc::clone(&self);
             tokio::spawn(async move {
                 let service = service_fn(|request| {
-                    let answer = admin.answer(&request);
+                    let answer = answer(&admin, &request);
                     async { Ok::<_, Infallible>(answer) }
                 });
                 let connection = http1::Builder::new()
@@ -65,6 +78,15 @@ impl Admin {
                 let _ = connection.await;
                 drop(place);
             });
+        }
+    }
+
+    fn answer_probe(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        match request.uri().path() {
+            "/healthz" | "/readyz" | "/metrics" => self.answer(request),
+            _ => {
+                text(StatusCode::NOT_FOUND, "not found; there are /healthz, /readyz and /metrics\n")
+            }
         }
     }
 

@@ -16,10 +16,18 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use crate::stream::proxy_protocol::IpRange;
 
 #[cfg(feature = "kubernetes")]
+mod follow;
+#[cfg(feature = "kubernetes")]
+mod install;
+#[cfg(feature = "kubernetes")]
 mod kubernetes;
 
 #[cfg(feature = "kubernetes")]
-pub use kubernetes::KubernetesArgs;
+pub use follow::FollowArgs;
+#[cfg(feature = "kubernetes")]
+pub use install::InstallArgs;
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::{KubernetesArgs, Shape};
 
 /// The program's arguments.
 #[derive(Clone, Debug, Parser)]
@@ -41,6 +49,7 @@ pub struct Cli {
 
 /// A subcommand.
 #[derive(Clone, Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, read at the start")]
 pub enum Command {
     /// Serve all Gateways found in files and folders or in a cluster, and follow their changes
     Run(RunArgs),
@@ -54,6 +63,9 @@ pub enum Command {
     Status(StatusArgs),
     /// Start an HTTP and gRPC backend that answers with what it received
     Echo(EchoArgs),
+    /// Print the manifests that make a cluster run the gateway
+    #[cfg(feature = "kubernetes")]
+    Install(InstallArgs),
 }
 
 /// Arguments of `gateway run`.
@@ -64,7 +76,7 @@ pub enum Command {
     gateway run /etc/gateway --admin 127.0.0.1:15000 --access-log off")]
 pub struct RunArgs {
     /// Files and folders with YAML or JSON; folders are read with all their subfolders
-    #[cfg_attr(feature = "kubernetes", arg(required_unless_present = "kubernetes"))]
+    #[cfg_attr(feature = "kubernetes", arg(required_unless_present_any = ["kubernetes", "config_from"]))]
     #[cfg_attr(not(feature = "kubernetes"), arg(required = true))]
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
@@ -84,6 +96,10 @@ pub struct RunArgs {
     /// Address of /healthz, /readyz, /metrics, /status, /config and /explain
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:15000")]
     pub admin: SocketAddr,
+
+    /// Port of /healthz, /readyz and /metrics alone, at the address of --bind
+    #[arg(long, value_name = "PORT")]
+    pub probes: Option<u16>,
 
     /// Threads that serve requests [default: one for each CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -117,6 +133,11 @@ pub struct RunArgs {
     #[cfg(feature = "kubernetes")]
     #[command(flatten)]
     pub kubernetes: KubernetesArgs,
+
+    /// A controller, instead of files.
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    pub follow: FollowArgs,
 }
 
 /// Arguments of `gateway demo`.

@@ -21,6 +21,14 @@ pub enum Error {
         /// Why they cannot.
         source: io::Error,
     },
+    /// The port for probes has no socket.
+    #[error("cannot listen on {address} for probes")]
+    Probes {
+        /// Where they should be answered.
+        address: std::net::SocketAddr,
+        /// Why they cannot.
+        source: io::Error,
+    },
     /// The access log cannot be written.
     #[error("cannot open the access log")]
     AccessLog(#[source] io::Error),
@@ -28,4 +36,17 @@ pub enum Error {
     #[cfg(feature = "kubernetes")]
     #[error("cannot serve the Gateways of a cluster")]
     Kubernetes(#[source] gateway_kube::Error),
+    /// There is no authority that could vouch for us to data planes.
+    #[cfg(feature = "kubernetes")]
+    #[error("cannot hand out configurations")]
+    Authority(#[source] gateway_kube::config_stream::AuthorityError),
+    /// Configurations cannot be handed out.
+    #[cfg(feature = "kubernetes")]
+    #[error("cannot listen on {address} for data planes")]
+    Configurations {
+        /// Where they should be handed out.
+        address: std::net::SocketAddr,
+        /// Why they cannot.
+        source: io::Error,
+    },
 }

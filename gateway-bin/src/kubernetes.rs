@@ -55,7 +55,7 @@ fn with_pool(args: &RunArgs, config: Config) -> Config {
     Config { addresses: Addresses { usable, ..config.addresses }, ..config }
 }
 
-fn settings(args: &RunArgs, connection: &Connection) -> Settings {
+pub(crate) fn settings(args: &RunArgs, connection: &Connection) -> Settings {
     let of_cluster = &args.kubernetes;
     let controller_name = of_cluster.controller_name.clone();
     let pool = AddressPool::new(of_cluster.address_pool.iter().copied());
@@ -81,10 +81,10 @@ fn identity() -> String {
 }
 
 /// The data plane as the adapter sees it.
-struct Plane {
-    gateway: Gateway,
-    admin: Arc<Admin>,
-    observed: Option<Observed>,
+pub(crate) struct Plane {
+    pub(crate) gateway: Gateway,
+    pub(crate) admin: Arc<Admin>,
+    pub(crate) observed: Option<Observed>,
 }
 
 impl DataPlane for Plane {

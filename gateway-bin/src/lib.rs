@@ -7,7 +7,11 @@ pub mod admin;
 pub mod args;
 pub mod certificates;
 pub mod cli;
+#[cfg(feature = "kubernetes")]
+mod dedicated;
 pub mod error;
+#[cfg(feature = "kubernetes")]
+mod follow;
 pub mod guard;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;

@@ -17,5 +17,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => gateway_bin::cli::demo::run(&args),
         Command::Status(args) => gateway_bin::cli::status::run(&args),
         Command::Explain(args) => gateway_bin::cli::explain::run(&args),
+        #[cfg(feature = "kubernetes")]
+        Command::Install(args) => gateway_bin::cli::install::run(&args),
     }
 }

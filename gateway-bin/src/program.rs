@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, Write},
+    net::SocketAddr,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -41,7 +42,7 @@ use crate::{
 };
 
 /// How often sockets that could not be opened are tried again.
-const RETRY: Duration = Duration::from_secs(10);
+pub(crate) const RETRY: Duration = Duration::from_secs(10);
 
 /// Runs the gateway. Code 1 if it cannot start.
 #[must_use]
@@ -51,7 +52,14 @@ pub fn run(args: &RunArgs) -> ExitCode {
     let ran = runtime.map_err(Error::Runtime).and_then(|runtime| {
         #[cfg(feature = "kubernetes")]
         if args.kubernetes.kubernetes {
-            return runtime.block_on(crate::kubernetes::serve(args));
+            return match args.kubernetes.shape {
+                args::Shape::Shared => runtime.block_on(crate::kubernetes::serve(args)),
+                args::Shape::Dedicated => runtime.block_on(crate::dedicated::serve(args)),
+            };
+        }
+        #[cfg(feature = "kubernetes")]
+        if let Some(from) = &args.follow.config_from {
+            return runtime.block_on(crate::follow::serve(args, from));
         }
         runtime.block_on(serve(args))
     });
@@ -124,6 +132,12 @@ pub(crate) async fn start(args: &RunArgs, config: &Config) -> Result<(Gateway, A
     let listener = admin::bind(args.admin).await;
     let listener = listener.map_err(|source| Error::Admin { address: args.admin, source })?;
     tokio::spawn(Arc::clone(&admin).serve(listener));
+    if let Some(port) = args.probes {
+        let address = SocketAddr::new(args.bind, port);
+        let listener = admin::bind(address).await;
+        let listener = listener.map_err(|source| Error::Probes { address, source })?;
+        tokio::spawn(Arc::clone(&admin).serve_probes(listener));
+    }
     Ok((gateway, admin))
 }
 
@@ -244,7 +258,7 @@ pub(crate) fn say_sockets(gateway: &Gateway, before: Option<&Observed>, observed
     }
 }
 
-fn has_failed(observed: &Observed) -> bool {
+pub(crate) fn has_failed(observed: &Observed) -> bool {
     observed.binds.values().any(|state| matches!(state, BindState::Failed(_)))
 }
 
@@ -263,9 +277,9 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-fn describe(error: &Error) -> String {
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         text.push_str(": ");
         text.push_str(&cause.to_string());

@@ -129,6 +129,15 @@ pub fn served() -> Vec<&'static str> {
     served.map(|feature| feature.name).collect()
 }
 
+/// The names of the features that are served where each Gateway has pods of its own in a cluster.
+#[must_use]
+pub fn served_by_own_pods() -> Vec<&'static str> {
+    let served = FEATURES
+        .iter()
+        .filter(|feature| matches!(feature.support, Support::Served | Support::Cluster));
+    served.map(|feature| feature.name).collect()
+}
+
 /// The support table of the README, in Markdown.
 #[must_use]
 pub fn support_table() -> String {

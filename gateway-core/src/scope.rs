@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use crate::{backend::KeyPair, filter::CustomFilter, matcher::RegexLimits};
+use crate::{api::ConfigMap, backend::KeyPair, filter::CustomFilter, matcher::RegexLimits};
 
 /// Which objects belong to us and how they may be served.
 ///
@@ -33,6 +33,8 @@ pub struct ControllerScope {
     pub supported_features: &'static [&'static str],
     /// Looks into certificates; without one only their PEM frame is checked.
     pub certificate_check: Option<Arc<dyn CertificateCheck>>,
+    /// Looks into parameters of Gateways and GatewayClasses; without one none are supported.
+    pub parameters_check: Option<Arc<dyn ParametersCheck>>,
     /// By group and kind, then by name.
     filters: BTreeMap<(Box<str>, Box<str>), NamedFilters>,
 }
@@ -64,6 +66,16 @@ pub trait CertificateCheck: fmt::Debug + Send + Sync {
     ///
     /// A message if one of them cannot be read.
     fn authorities(&self, pem: &str) -> Result<(), String>;
+}
+
+/// Looks into the ConfigMaps that `parametersRef` names. What they say is up to the program.
+pub trait ParametersCheck: fmt::Debug + Send + Sync {
+    /// Whether the parameters can be used.
+    ///
+    /// # Errors
+    ///
+    /// A message that names the key and says what would be right.
+    fn check(&self, parameters: &ConfigMap) -> Result<(), String>;
 }
 
 /// Why an `extensionRef` names no filter.
@@ -100,6 +112,7 @@ impl ControllerScope {
             hash_seed: 0,
             supported_features: &[],
             certificate_check: None,
+            parameters_check: None,
             filters: BTreeMap::new(),
         }
     }
@@ -143,6 +156,13 @@ impl ControllerScope {
     #[must_use]
     pub fn certificate_check(mut self, check: Arc<dyn CertificateCheck>) -> Self {
         self.certificate_check = Some(check);
+        self
+    }
+
+    /// Sets [`Self::parameters_check`].
+    #[must_use]
+    pub fn parameters_check(mut self, check: Arc<dyn ParametersCheck>) -> Self {
+        self.parameters_check = Some(check);
         self
     }
 

@@ -17,6 +17,8 @@ pub struct Observed {
     pub binds: BTreeMap<BindKey, BindState>,
     /// Addresses at which clients reach a Gateway, apart from those that its spec names.
     pub gateway_addresses: BTreeMap<ObjectKey, Vec<GatewayStatusAddress>>,
+    /// Gateways whose data plane does not serve yet, each with the reason. Others count as served.
+    pub unready: BTreeMap<ObjectKey, String>,
     /// The version of the installed CRDs as they state it, such as `v1.6.1`; none if nobody has
     /// looked, empty if they state none.
     pub bundle_version: Option<String>,
@@ -142,6 +144,43 @@ macro_rules! snapshot {
                 }
             }
 
+            /// The resources of these keys, shared with this snapshot. What is not here is left out.
+            #[must_use]
+            pub fn subset<'a>(&self, keys: impl IntoIterator<Item = &'a ObjectKey>) -> Self {
+                let mut subset = Self::default();
+                for key in keys {
+                    match key.kind {
+                        $(Kind::$variant => {
+                            if let Some((key, object)) = self.$all.get_key_value(key) {
+                                subset.$all.insert(key.clone(), Arc::clone(object));
+                            }
+                        })+
+                    }
+                }
+                subset
+            }
+
+            /// The changes that make `before` say what this snapshot says. What is observed, status
+            /// and bookkeeping of the API server are left out.
+            #[must_use]
+            pub fn changes_since(&self, before: &Self) -> Vec<Change> {
+                let mut changes = Vec::new();
+                $(
+                    let gone = before.$all.keys().filter(|key| !self.$all.contains_key(*key));
+                    changes.extend(gone.cloned().map(Change::Remove));
+                    for (key, new) in &self.$all {
+                        let object = &**new;
+                        let same = before.$all.get(key).is_some_and(|old| {
+                            Arc::ptr_eq(old, new) || snapshot!(@$meaning old, object)
+                        });
+                        if !same {
+                            changes.push(Change::Upsert(Resource::$variant(object.clone())));
+                        }
+                    }
+                )+
+                changes
+            }
+
             /// The metadata of a resource.
             #[must_use]
             pub fn metadata(&self, key: &ObjectKey) -> Option<&ObjectMeta> {
@@ -265,8 +304,8 @@ fn replace<T: PartialEq>(
 
 #[cfg(test)]
 mod tests {
-    use super::Snapshot;
-    use crate::api::{Gateway, Kind, ObjectKey, Resource};
+    use super::{Change, Snapshot};
+    use crate::api::{Gateway, GatewayStatus, Kind, ObjectKey, Resource};
 
     #[test]
     fn only_a_difference_is_a_change() {
@@ -279,5 +318,35 @@ mod tests {
         let key = ObjectKey::new(Kind::Gateway, "default", "gw");
         assert!(snapshot.remove(&key) && !snapshot.remove(&key));
         assert!(snapshot.is_empty());
+    }
+
+    #[test]
+    fn changes_lead_from_one_snapshot_to_the_other() {
+        let gateway = |name, class| Resource::from(Gateway::new("", name).class(class));
+        let before = Snapshot::from_iter([gateway("a", "x"), gateway("b", "x"), gateway("c", "x")]);
+        let keys = ["b", "c", "x"].map(|name| ObjectKey::new(Kind::Gateway, "default", name));
+        let mut after = before.subset(&keys);
+        after.insert(gateway("b", "y"));
+        after.insert(gateway("d", "y"));
+        let changes = after.changes_since(&before);
+        let said = |change: &Change| match change {
+            Change::Upsert(resource) => format!("+{}", resource.key().name),
+            Change::Remove(key) => format!("-{}", key.name),
+            Change::Observed(_) => "observed".to_owned(),
+        };
+        assert_eq!(changes.iter().map(said).collect::<Vec<_>>(), ["-a", "+b", "+d"]);
+        let mut reached = before;
+        changes.into_iter().for_each(|change| assert!(reached.apply(change)));
+        assert!(after.changes_since(&reached).is_empty());
+        assert_eq!(reached.len(), after.len());
+    }
+
+    #[test]
+    fn a_status_is_no_change() {
+        let before = Snapshot::from_iter([Gateway::new("", "gw").into()]);
+        let mut gateway = Gateway::new("", "gw");
+        gateway.status = Some(GatewayStatus::default());
+        gateway.metadata.resource_version = Some("2".to_owned());
+        assert!(Snapshot::from_iter([gateway.into()]).changes_since(&before).is_empty());
     }
 }

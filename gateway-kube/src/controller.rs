@@ -60,7 +60,7 @@ const LAST_WRITES: Duration = Duration::from_secs(2);
 pub(crate) struct Controller<'p, P> {
     client: Client,
     settings: Settings,
-    plane: &'p mut P,
+    pub(crate) plane: &'p mut P,
     messages: mpsc::Sender<Message>,
     again: Arc<Notify>,
     watches: Watches,
@@ -165,6 +165,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     pub(crate) async fn lead(&mut self, leads: bool) {
         self.leads = leads;
+        self.plane.lead(leads);
         self.writer.clear();
         if leads {
             self.push_all();
@@ -261,6 +262,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             if applied.retabled {
                 self.plane.route(&self.builder);
             }
+            self.plane.settled().await;
         }
         if !self.leads && stored.iter().any(|key| key.kind == Kind::Gateway) {
             self.reassign().await;
@@ -306,6 +308,9 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     }
 
     fn say_exhausted(&self, observed: &Observed) {
+        if self.settings.pool.is_empty() {
+            return;
+        }
         let before = self.observed.as_ref().map(|observed| &observed.gateway_addresses);
         for (key, addresses) in &observed.gateway_addresses {
             let known = before.and_then(|before| before.get(key));
@@ -324,6 +329,13 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             self.store.version(key).map(shown).unwrap_or_default()
         });
         if *self.settings.pool.assign(&claims, true) != self.own {
+            self.serve().await;
+        }
+    }
+
+    /// Asks again what became of everything.
+    pub(crate) async fn refresh(&mut self) {
+        if self.observed.is_some() {
             self.serve().await;
         }
     }

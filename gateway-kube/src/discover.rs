@@ -43,7 +43,7 @@ impl Served {
 
 /// Whether all objects of a kind are listed. Secrets and ConfigMaps are asked for one by one;
 /// meshes are not ours.
-fn is_listed(kind: Kind) -> bool {
+pub(crate) fn is_listed(kind: Kind) -> bool {
     !matches!(kind, Kind::Secret | Kind::ConfigMap | Kind::XMesh)
 }
 

@@ -68,6 +68,17 @@ pub enum Notice {
     Uncached(String),
     /// Events cannot be written.
     Eventless(String),
+    /// An object cannot be sent to data planes, which go on without it.
+    Unsent(String),
+    /// An object of a Gateway cannot be applied or removed; it is tried again.
+    Unapplied {
+        /// The object.
+        object: String,
+        /// Why.
+        error: String,
+    },
+    /// The server of configurations ended, which it never should.
+    Unserved(String),
     /// The pool has no address left for a Gateway.
     PoolExhausted(ObjectKey),
 }
@@ -121,6 +132,11 @@ impl fmt::Display for Notice {
             Self::Eventless(error) => {
                 write!(f, "cannot write Events, statuses say the same: {error}")
             }
+            Self::Unsent(error) => write!(f, "an object cannot be sent to data planes: {error}"),
+            Self::Unapplied { object, error } => {
+                write!(f, "cannot apply {object}, trying again: {error}")
+            }
+            Self::Unserved(error) => write!(f, "configurations are not served: {error}"),
             Self::PoolExhausted(key) => {
                 write!(f, "no address of the pool is left for {key}; give more --address-pool")
             }

@@ -56,15 +56,23 @@ struct Referring<'a> {
 
 impl Referring<'_> {
     fn references(&self, scope: &ControllerScope) -> BTreeSet<ObjectKey> {
-        let classes = self.classes.iter();
-        let classes: BTreeSet<&str> = classes
-            .filter(|class| scope.owns_class(&class.spec.controller_name))
-            .map(|class| &*class.metadata.name)
-            .collect();
+        let mut found = BTreeSet::new();
+        let of_ours = |class: &&&GatewayClass| scope.owns_class(&class.spec.controller_name);
+        let classes: Vec<_> = self.classes.iter().filter(of_ours).collect();
+        for reference in classes.iter().filter_map(|class| class.spec.parameters_ref.as_ref()) {
+            let namespace = reference.namespace.as_deref().unwrap_or_default();
+            of_parameters(
+                reference.group(),
+                &reference.kind,
+                namespace,
+                &reference.name,
+                &mut found,
+            );
+        }
+        let classes: BTreeSet<&str> = classes.iter().map(|class| &*class.metadata.name).collect();
         let is_ours = |gateway: &&&Gateway| {
             scope.ownership == Ownership::All || classes.contains(&*gateway.spec.gateway_class_name)
         };
-        let mut found = BTreeSet::new();
         let mut ours = BTreeSet::new();
         for gateway in self.gateways.iter().filter(is_ours) {
             let metadata = &gateway.metadata;
@@ -89,6 +97,10 @@ impl Referring<'_> {
 
 fn of_gateway(gateway: &Gateway, namespace: &str, found: &mut BTreeSet<ObjectKey>) {
     of_listeners(&gateway.spec.listeners, namespace, found);
+    let infrastructure = gateway.spec.infrastructure.as_ref();
+    if let Some(reference) = infrastructure.and_then(|of| of.parameters_ref.as_ref()) {
+        of_parameters(reference.group(), &reference.kind, namespace, &reference.name, found);
+    }
     let Some(tls) = &gateway.spec.tls else { return };
     let backend = tls.backend.as_ref();
     if let Some(reference) = backend.and_then(|tls| tls.client_certificate_ref.as_ref()) {
@@ -118,6 +130,19 @@ fn of_secret(reference: &SecretObjectReference, namespace: &str, found: &mut BTr
 fn of_reference(reference: &ObjectReference, namespace: &str, found: &mut BTreeSet<ObjectKey>) {
     let namespace = reference.namespace(namespace);
     of_object(reference.group(), &reference.kind, namespace, &reference.name, found);
+}
+
+/// Parameters are no secrets.
+fn of_parameters(
+    group: &str,
+    kind: &str,
+    namespace: &str,
+    name: &str,
+    found: &mut BTreeSet<ObjectKey>,
+) {
+    if kind == Kind::ConfigMap.as_str() {
+        of_object(group, kind, namespace, name, found);
+    }
 }
 
 fn of_object(
@@ -169,6 +194,9 @@ mod tests {
                             {"kind": "Vault", "group": "example.net", "name": "x"},
                         ]},
                     }],
+                    "infrastructure": {
+                        "parametersRef": {"kind": "ConfigMap", "name": format!("{name}-parameters")},
+                    },
                     "tls": {
                         "backend": {"clientCertificateRef": {"name": format!("{name}-client")}},
                         "frontend": {"default": {"validation": {"caCertificateRefs": [
@@ -185,7 +213,10 @@ mod tests {
         let resources = [
             resource(
                 Kind::GatewayClass,
-                json!({"metadata": {"name": "ours"}, "spec": {"controllerName": "example.net/us"}}),
+                json!({"metadata": {"name": "ours"}, "spec": {
+                    "controllerName": "example.net/us",
+                    "parametersRef": {"kind": "ConfigMap", "namespace": "infra", "name": "class"},
+                }}),
             ),
             resource(
                 Kind::GatewayClass,
@@ -221,7 +252,9 @@ mod tests {
             "Secret other/other-cert",
             "Secret team/set-cert",
             "ConfigMap app/backend-ca",
+            "ConfigMap infra/class",
             "ConfigMap infra/gw-ca",
+            "ConfigMap infra/gw-parameters",
         ];
         // Whatever part of them is applied already.
         for applied in 0..=resources.len() {

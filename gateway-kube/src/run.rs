@@ -50,6 +50,21 @@ pub trait DataPlane {
     /// Shows what `builder` has to whoever wants to know what is served. Comes a moment after
     /// changes, once for many.
     fn show(&mut self, builder: &Builder);
+
+    /// Ready when everything that was handed over is served, or it takes too long to wait for.
+    fn settled(&mut self) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
+
+    /// Ready when [`DataPlane::serve`] would tell something else than it did.
+    fn changed(&mut self) -> impl Future<Output = ()> {
+        std::future::pending()
+    }
+
+    /// Learns whether this replica is the one that writes.
+    fn lead(&mut self, leads: bool) {
+        let _ = leads;
+    }
 }
 
 /// How the adapter runs.
@@ -119,6 +134,7 @@ pub async fn run(
                 let leads = *campaign.leading.borrow_and_update();
                 controller.lead(leads).await;
             }
+            () = controller.plane.changed() => controller.refresh().await,
             written = controller.writer.next() => controller.written(written),
             () = sleep_until(due) => {
                 controller.settle().await;

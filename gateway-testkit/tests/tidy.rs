@@ -103,17 +103,28 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        // No requests of clients, no sockets: what is served is behind `DataPlane`.
+        // No requests of clients: what is served is behind `DataPlane`. The only socket is the one
+        // from which data planes get their configuration.
         "gateway-kube",
         &[
+            "bytes",
             "futures-util",
             "gateway-core",
+            "http",
+            "hyper-util",
             "k8s-openapi",
             "kube",
+            "prost",
+            "rcgen",
+            "rustls",
             "serde",
             "serde_json",
             "thiserror",
             "tokio",
+            "tokio-rustls",
+            "tonic",
+            "tonic-prost",
+            "tower-service",
         ],
     ),
     ("gateway-testkit", &["gateway-core", "http", "regex", "serde", "serde-saphyr", "serde_json"]),

@@ -4,9 +4,10 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use gateway_core::scope::ControllerScope;
 use gateway_kube::AddressRange;
+use http::uri::Authority;
 
 /// Which cluster is served, and how.
 #[derive(Clone, Debug, Args)]
@@ -53,6 +54,43 @@ pub struct KubernetesArgs {
     /// holds private keys [default: nothing is kept]
     #[arg(long, value_name = "FOLDER", conflicts_with = "paths")]
     pub cache: Option<PathBuf>,
+
+    /// Where Gateways run
+    #[arg(long, value_enum, default_value_t, requires = "kubernetes")]
+    pub shape: Shape,
+
+    /// Image of the pods of dedicated Gateways: this program
+    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_IMAGE, requires = "kubernetes")]
+    pub image: String,
+
+    /// Port from which pods of dedicated Gateways get their configuration, at the address of --bind
+    #[arg(long, value_name = "PORT", default_value_t = 15443, requires = "kubernetes")]
+    pub config_port: u16,
+
+    /// How these pods reach it [default: gateway.NAMESPACE.svc and --config-port]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port, requires = "kubernetes")]
+    pub config_address: Option<Authority>,
+}
+
+/// The image of this version.
+pub(super) const DEFAULT_IMAGE: &str =
+    concat!("ghcr.io/gateway-rs/gateway:", env!("CARGO_PKG_VERSION"));
+
+/// Where the Gateways of a cluster run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Shape {
+    /// All in this process
+    #[default]
+    Shared,
+    /// Each on pods of its own, in its namespace; this process is their controller
+    Dedicated,
+}
+
+fn host_and_port(text: &str) -> Result<Authority, String> {
+    let authority = text.parse::<Authority>().ok();
+    let authority = authority.filter(|of| of.port_u16().is_some() && !of.as_str().contains('@'));
+    authority
+        .ok_or_else(|| "expected a host and a port such as controller.infra.svc:15443".to_owned())
 }
 
 fn controller_name(text: &str) -> Result<String, String> {
@@ -90,5 +128,11 @@ mod tests {
         check("--kubeconfig k", Err("<PATH>"));
         check("--kubernetes --address-pool 10.0.0.0/99", Err("0 to 32"));
         check("--kubernetes --controller-name gateway", Err("a domain and a path"));
+        check("--kubernetes --shape dedicated --config-address c.infra.svc:15443", Ok(()));
+        check(
+            "--kubernetes --shape dedicated --config-address c.infra.svc",
+            Err("a host and a port"),
+        );
+        check("a.yaml --shape dedicated", Err("--kubernetes"));
     }
 }

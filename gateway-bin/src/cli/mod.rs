@@ -6,6 +6,8 @@ pub mod demo;
 pub mod echo;
 pub mod explain;
 mod inspection;
+#[cfg(feature = "kubernetes")]
+pub mod install;
 mod statement;
 pub mod status;
 

@@ -16,6 +16,7 @@ use crate::{
 use super::{
     Given,
     note::Notes,
+    parameters::Parameters,
     status::{Conditions, Fault, ObjectStatus, StatusReport},
 };
 
@@ -53,7 +54,7 @@ impl Classes {
             if !given.scope.owns_class(&class.spec.controller_name) {
                 continue;
             }
-            let refused = parameters_fault(class);
+            let refused = parameters_fault(class, given);
             if let Some(fault) = &refused {
                 notes.fault(key, "spec.parametersRef", fault);
             }
@@ -85,15 +86,9 @@ impl Classes {
     }
 }
 
-fn parameters_fault(class: &GatewayClass) -> Option<Fault> {
+fn parameters_fault(class: &GatewayClass, given: Given<'_>) -> Option<Fault> {
     let reference = class.spec.parameters_ref.as_ref()?;
-    let message = format!(
-        "spec.parametersRef names {}/{} {}, but no kind of parameters is supported; remove it",
-        reference.group(),
-        reference.kind,
-        reference.name
-    );
-    Some(Fault::new(Reason::InvalidParameters, message))
+    Parameters::of_class(reference).fault("spec.parametersRef", given)
 }
 
 // SPEC: CRDs of another version are served as well as possible, and the class tells it.

@@ -22,6 +22,7 @@ use super::{
     listener_set::{self, SetDraft},
     note::Notes,
     overlap,
+    parameters::Parameters,
     status::{Conditions, Fault},
     tls::{self, ClientCertificate, Frontend},
 };
@@ -91,7 +92,7 @@ impl GatewayDraft {
         distinct::mark_conflicts(&mut draft.groups(), notes);
         draft.judge_tls(given, notes);
         overlap::mark_overlaps(&mut draft.groups(), notes);
-        draft.judge_acceptance(notes);
+        draft.judge_acceptance(given, notes);
         listener_set::judge_parent(&mut draft, notes);
         draft
     }
@@ -132,8 +133,8 @@ impl GatewayDraft {
         }
     }
 
-    fn judge_acceptance(&mut self, notes: &mut Notes) {
-        if let Some(fault) = parameters_fault(&self.gateway) {
+    fn judge_acceptance(&mut self, given: Given<'_>, notes: &mut Notes) {
+        if let Some(fault) = parameters_fault(&self.gateway, given) {
             notes.fault(&self.key, "spec.infrastructure.parametersRef", &fault);
             self.refused = Some(fault);
         } else if let Some(fault) = &self.membership.refused {
@@ -217,8 +218,11 @@ impl GatewayDraft {
         if self.addresses.unusable.is_some() {
             return self.addresses.unusable.clone();
         }
-        let observed = given.snapshot.observed.gateway_addresses.get(&self.key)?;
-        observed.is_empty().then(|| {
+        let observed = &given.snapshot.observed;
+        if let Some(reason) = observed.unready.get(&self.key) {
+            return Some(Fault::new(Reason::Pending, reason.clone()));
+        }
+        observed.gateway_addresses.get(&self.key)?.is_empty().then(|| {
             Fault::new(Reason::AddressNotAssigned, "no address is assigned to the Gateway yet")
         })
     }
@@ -236,17 +240,10 @@ impl GatewayDraft {
     }
 }
 
-fn parameters_fault(gateway: &Gateway) -> Option<Fault> {
-    let infrastructure = gateway.spec.infrastructure.as_ref()?;
-    let reference = infrastructure.parameters_ref.as_ref()?;
-    let message = format!(
-        "spec.infrastructure.parametersRef names {}/{} {}, but no kind of parameters is supported; \
-         remove it",
-        reference.group(),
-        reference.kind,
-        reference.name
-    );
-    Some(Fault::new(Reason::InvalidParameters, message))
+fn parameters_fault(gateway: &Gateway, given: Given<'_>) -> Option<Fault> {
+    let reference = gateway.spec.infrastructure.as_ref()?.parameters_ref.as_ref()?;
+    let parameters = Parameters::of_gateway(reference, &gateway.metadata.namespace);
+    parameters.fault("spec.infrastructure.parametersRef", given)
 }
 
 /// The status of all listeners of one object. `refused`: why that object is not accepted.

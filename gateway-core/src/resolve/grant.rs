@@ -58,6 +58,35 @@ impl Grants {
     }
 }
 
+/// Whether `from` may refer to `to`: within a namespace always, else if a grant in the namespace of
+/// the target says so.
+///
+/// ```
+/// use gateway_core::{
+///     api::{Kind, ObjectKey},
+///     resolve::permits,
+///     snapshot::Snapshot,
+/// };
+/// let gateway = ObjectKey::new(Kind::Gateway, "infra", "public");
+/// let secret = |namespace| ObjectKey::new(Kind::Secret, namespace, "certificate");
+/// assert!(permits(&Snapshot::default(), &gateway, &secret("infra")));
+/// assert!(!permits(&Snapshot::default(), &gateway, &secret("shop")));
+/// ```
+#[must_use]
+pub fn permits(snapshot: &Snapshot, from: &ObjectKey, to: &ObjectKey) -> bool {
+    let referent = Referent {
+        group: to.kind.group(),
+        kind: to.kind.as_str(),
+        namespace: &to.namespace,
+        name: &to.name,
+    };
+    let mut grants = snapshot.reference_grants().iter();
+    from.namespace == to.namespace
+        || grants.any(|(key, grant)| {
+            key.namespace == to.namespace && grant_permits(grant, Referrer::of(from), referent)
+        })
+}
+
 /// Whether `grant`, if it lies in the namespace of `to`, permits `from` to refer to it.
 pub(crate) fn grant_permits(grant: &ReferenceGrant, from: Referrer<'_>, to: Referent<'_>) -> bool {
     let trusted = grant.spec.from.iter().any(|entry| {

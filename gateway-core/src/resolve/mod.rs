@@ -23,6 +23,7 @@ mod listener;
 mod listener_set;
 mod note;
 mod overlap;
+mod parameters;
 mod parents;
 mod pem;
 mod policy;
@@ -37,6 +38,7 @@ mod tls_options;
 pub mod topology;
 mod traffic;
 
+pub use grant::permits;
 pub use status::{ObjectStatus, StatusReport};
 
 use crate::{diagnostic::Diagnostic, scope::ControllerScope, snapshot::Snapshot};

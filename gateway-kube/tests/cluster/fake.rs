@@ -1,7 +1,7 @@
 //! An API server in memory: lists with pages, watches, patches, and every way to fail.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     future::Future,
     pin::Pin,
@@ -12,7 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future, stream};
-use gateway_kube::Connection;
+use gateway_kube::{
+    Connection,
+    rbac::{Right, rights},
+};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use kube::client::Body;
@@ -29,6 +32,7 @@ type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 pub(crate) struct Fake {
     state: Arc<Mutex<State>>,
     changed: watch::Sender<u64>,
+    rights: Arc<BTreeSet<Right>>,
 }
 
 /// Group, plural, namespace and name.
@@ -50,6 +54,8 @@ pub(crate) struct State {
     pub(crate) down: bool,
     /// Versions of the Gateway API that are served.
     pub(crate) versions: Vec<&'static str>,
+    /// Requests that the program has no right to make, and which rights it would have needed.
+    pub(crate) forbidden: Vec<String>,
     /// Kinds and plurals of the Gateway API that are served.
     pub(crate) kinds: Vec<(&'static str, &'static str)>,
 }
@@ -73,9 +79,14 @@ impl Fake {
             faults: Vec::new(),
             down: false,
             versions: vec!["v1"],
+            forbidden: Vec::new(),
             kinds: KINDS.to_vec(),
         };
-        let fake = Self { state: Arc::new(Mutex::new(state)), changed: watch::Sender::new(0) };
+        let fake = Self {
+            state: Arc::new(Mutex::new(state)),
+            changed: watch::Sender::new(0),
+            rights: Arc::new(rights(true)),
+        };
         fake.apply(
             "apiextensions.k8s.io/customresourcedefinitions",
             json!({"metadata": {
@@ -195,7 +206,7 @@ impl Fake {
             .unwrap_or_default()
             .split('&')
             .filter_map(|pair| pair.split_once('='))
-            .map(|(name, value)| (name.to_owned(), value.replace("%3D", "=")))
+            .map(|(name, value)| (name.to_owned(), value.replace("%3D", "=").replace("%2F", "/")))
             .collect();
         let mut state = self.state();
         let fault = state.faults.iter().position(|(part, _)| line.contains(part));
@@ -219,7 +230,15 @@ impl Fake {
             (group.to_owned(), plural.to_owned(), namespace.to_owned(), name.to_owned())
         };
         let method = line.split(' ').next().unwrap_or_default();
+        if let Some(right) = self.forbids(method, &id("", ""), rest, &query) {
+            state.forbidden.push(right);
+            return failure(403);
+        }
         match (method, rest) {
+            ("PATCH", [plural, name]) if query.contains_key("force") => {
+                state.merge_apply(&id(plural, name), body)
+            }
+            ("DELETE", [plural, name]) => state.remove(&id(plural, name)),
             ("GET", [plural]) if query.get("watch").is_some_and(|watch| watch == "true") => {
                 drop(state);
                 self.watch(id(plural, ""), &query)
@@ -239,13 +258,48 @@ impl Fake {
         }
     }
 
+    /// The right that a request needs and that the manifests do not give; for the core of all kinds
+    /// of requests.
+    fn forbids(
+        &self,
+        method: &str,
+        id: &Id,
+        rest: &[&str],
+        query: &BTreeMap<String, String>,
+    ) -> Option<String> {
+        let watch = query.contains_key("watch");
+        let verb = match (method, rest.len()) {
+            ("GET", 1) if watch => "watch",
+            ("GET", 1) => "list",
+            ("GET", _) => "get",
+            ("POST", _) => "create",
+            ("PUT", _) => "update",
+            ("DELETE", _) => "delete",
+            _ => "patch",
+        };
+        let (resource, name) = match rest {
+            [plural, name, sub] => (format!("{plural}/{sub}"), Some(*name)),
+            [plural, name] => ((*plural).to_owned(), Some(*name)),
+            [plural] => ((*plural).to_owned(), None),
+            _ => return None,
+        };
+        let allowed = self.rights.iter().any(|right| {
+            right.group == id.0
+                && right.resource == resource
+                && right.verb == verb
+                && (!right.own_namespace || id.2 == "default")
+                && right.name.as_deref().is_none_or(|only| Some(only) == name)
+        });
+        (!allowed).then(|| format!("{verb} {resource}.{} in {:?}", id.0, id.2))
+    }
+
     fn watch(&self, of: Id, query: &BTreeMap<String, String>) -> Answer {
         let since = query.get("resourceVersion").and_then(|version| version.parse().ok());
-        let name = selected(query);
+        let chosen = Chosen::of(query);
         let cuts = self.state().cuts;
         let start = (self.clone(), since.unwrap_or(0_u64), self.changed.subscribe());
         let events = stream::unfold(start, move |(fake, since, mut changed)| {
-            let (of, name) = (of.clone(), name.clone());
+            let (of, chosen) = (of.clone(), chosen.clone());
             async move {
                 loop {
                     changed.mark_unchanged();
@@ -258,7 +312,7 @@ impl Fake {
                             let gone = json!({"type": "ERROR", "object": status(410)});
                             return Some((gone, (fake.clone(), u64::MAX, changed)));
                         }
-                        state.next(&of, name.as_deref(), since)
+                        state.next(&of, &chosen, since)
                     };
                     if let Some((version, event)) = next {
                         return Some((event, (fake, version, changed)));
@@ -284,6 +338,27 @@ impl State {
         self.events.push((self.version, if new { "ADDED" } else { "MODIFIED" }, id, object));
     }
 
+    /// Server-side apply: what is not there is created, and nothing happens if nothing differs.
+    fn merge_apply(&mut self, id: &Id, body: &Value) -> Answer {
+        let old = self.objects.get(id).cloned();
+        let mut object = old.clone().unwrap_or_else(
+            || json!({"metadata": {"uid": format!("uid-{}", self.version), "generation": 1}}),
+        );
+        merge(&mut object, body);
+        if old.as_ref() != Some(&object) {
+            self.put(id.clone(), object, old.is_none());
+        }
+        ok(&self.objects[id])
+    }
+
+    fn remove(&mut self, id: &Id) -> Answer {
+        let Some(mut object) = self.objects.remove(id) else { return failure(404) };
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.events.push((self.version, "DELETED", id.clone(), object));
+        ok(&json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
+    }
+
     fn write(&mut self, id: &Id, method: &str, body: &Value) -> Answer {
         let Some(object) = self.objects.get(id) else { return failure(404) };
         let (named, stored) =
@@ -300,13 +375,14 @@ impl State {
         ok(&self.objects[id])
     }
 
-    fn matching(&self, of: &Id, name: Option<&str>) -> Vec<&Value> {
-        let objects = self.objects.iter().filter(|(id, _)| fits(of, name, id));
+    fn matching(&self, of: &Id, chosen: &Chosen) -> Vec<&Value> {
+        let objects = self.objects.iter();
+        let objects = objects.filter(|(id, object)| chosen.has(of, id, object));
         objects.map(|(_, object)| object).collect()
     }
 
     fn list(&self, of: &Id, query: &BTreeMap<String, String>) -> Answer {
-        let all = self.matching(of, selected(query).as_deref());
+        let all = self.matching(of, &Chosen::of(query));
         let from: usize = query.get("continue").and_then(|at| at.parse().ok()).unwrap_or(0);
         let items: Vec<&Value> = all.iter().skip(from).take(PAGE).copied().collect();
         let mut metadata = json!({"resourceVersion": self.version.to_string()});
@@ -316,9 +392,10 @@ impl State {
         ok(&json!({"apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items}))
     }
 
-    fn next(&self, of: &Id, name: Option<&str>, since: u64) -> Option<(u64, Value)> {
+    fn next(&self, of: &Id, chosen: &Chosen, since: u64) -> Option<(u64, Value)> {
         let mut events = self.events.iter().filter(|(version, ..)| *version > since);
-        let (version, kind, _, object) = events.find(|(_, _, id, _)| fits(of, name, id))?;
+        let (version, kind, _, object) =
+            events.find(|(_, _, id, object)| chosen.has(of, id, object))?;
         Some((*version, json!({"type": kind, "object": object})))
     }
 
@@ -344,15 +421,31 @@ impl State {
     }
 }
 
-fn selected(query: &BTreeMap<String, String>) -> Option<String> {
-    query.get("fieldSelector")?.strip_prefix("metadata.name=").map(str::to_owned)
+/// What a list or watch is about.
+#[derive(Clone)]
+struct Chosen {
+    name: Option<String>,
+    label: Option<(String, String)>,
 }
 
-fn fits(of: &Id, name: Option<&str>, id: &Id) -> bool {
-    of.0 == id.0
-        && of.1 == id.1
-        && (of.2.is_empty() || of.2 == id.2)
-        && name.is_none_or(|name| name == id.3)
+impl Chosen {
+    fn of(query: &BTreeMap<String, String>) -> Self {
+        let name = query.get("fieldSelector").and_then(|of| of.strip_prefix("metadata.name="));
+        let label = query.get("labelSelector").and_then(|of| of.split_once('='));
+        Self {
+            name: name.map(str::to_owned),
+            label: label.map(|(key, value)| (key.to_owned(), value.to_owned())),
+        }
+    }
+
+    fn has(&self, of: &Id, id: &Id, object: &Value) -> bool {
+        let labels = &object["metadata"]["labels"];
+        of.0 == id.0
+            && of.1 == id.1
+            && (of.2.is_empty() || of.2 == id.2)
+            && self.name.as_ref().is_none_or(|name| *name == id.3)
+            && self.label.as_ref().is_none_or(|(key, value)| labels[&**key] == **value)
+    }
 }
 
 fn id(resource: &str, object: &Value) -> Id {

@@ -7,6 +7,7 @@ mod running;
 
 mod addresses;
 mod cached;
+mod dedicated;
 mod election;
 mod status;
 mod watching;

@@ -1,0 +1,186 @@
+//! Sockets and TLS of the stream's server.
+//!
+//! In: a listener, a [`Publisher`]. Out: gRPC over TLS 1.3 with a certificate that is replaced while
+//! the server runs. Not here: who may have what (`service`).
+
+use std::{
+    io,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use futures_util::stream;
+use rustls::{
+    ServerConfig,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{sleep, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tonic::transport::Server;
+
+use crate::notice::Notices;
+
+use super::{
+    publisher::Publisher,
+    service::{Authenticate, Configuration},
+};
+
+/// Connections at a time; more wait. One for each pod of all Gateways.
+const CONNECTIONS: usize = 16_384;
+
+/// Connections that are not through their handshake.
+const STRANGERS: usize = 256;
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How often a silent data plane is asked whether it is still there, and how long it may take.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// The certificate that the server shows. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    shown: Arc<RwLock<Arc<CertifiedKey>>>,
+}
+
+impl Resolver {
+    /// Begins with a certificate.
+    #[must_use]
+    pub fn new(certificate: CertifiedKey) -> Self {
+        Self { shown: Arc::new(RwLock::new(Arc::new(certificate))) }
+    }
+
+    /// Shows another one from now on.
+    pub fn show(&self, certificate: CertifiedKey) {
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certificate);
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.shown.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Serves until the task is dropped.
+///
+/// # Errors
+/// If TLS cannot be set up, or the server ends by itself.
+pub async fn serve(
+    listener: TcpListener,
+    certificate: Resolver,
+    publisher: Publisher,
+    authenticate: impl Authenticate,
+    notices: Notices,
+) -> io::Result<()> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(certificate));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (accepted, connections) = mpsc::channel(1);
+    let accepting = tokio::spawn(accept(listener, acceptor, accepted));
+    let connections = stream::unfold(connections, |mut connections| async move {
+        let connection: Option<Connection> = connections.recv().await;
+        connection.map(|connection| (Ok::<_, io::Error>(connection), connections))
+    });
+    let service = Configuration::new(publisher, authenticate, notices);
+    let served = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE.0))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
+        .concurrency_limit_per_connection(4)
+        .max_concurrent_streams(Some(4))
+        .add_service(service)
+        .serve_with_incoming(connections)
+        .await;
+    accepting.abort();
+    served.map_err(io::Error::other)
+}
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Sender<Connection>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    loop {
+        let places =
+            (Arc::clone(&room).acquire_owned().await, Arc::clone(&strangers).acquire_owned().await);
+        let (Ok(place), Ok(stranger)) = places else { return };
+        let Ok((socket, _)) = listener.accept().await else {
+            // Out of files, most likely: others must end first.
+            sleep(Duration::from_millis(200)).await;
+            continue;
+        };
+        let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
+        tokio::spawn(async move {
+            let _ = socket.set_nodelay(true);
+            if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(socket)).await {
+                drop(stranger);
+                // The server is gone: so is the connection.
+                let _ = accepted.send(Connection { stream, _place: place }).await;
+            }
+        });
+    }
+}
+
+/// A connection that gives its place back when it ends.
+struct Connection {
+    stream: TlsStream<TcpStream>,
+    _place: OwnedSemaphorePermit,
+}
+
+mod io_impls {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+    use tonic::transport::server::Connected;
+
+    use super::Connection;
+
+    impl Connected for Connection {
+        type ConnectInfo = ();
+
+        fn connect_info(&self) {}
+    }
+
+    impl AsyncRead for Connection {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_read(context, buffer)
+        }
+    }
+
+    impl AsyncWrite for Connection {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.stream).poll_write(context, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_flush(context)
+        }
+
+        fn poll_shutdown(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_shutdown(context)
+        }
+    }
+}

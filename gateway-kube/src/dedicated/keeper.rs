@@ -1,0 +1,400 @@
+//! Keeps the objects of all Gateways as they are to be.
+//!
+//! In: a [`Plan`], and our objects as watches tell them. Out: server-side applies and removals while
+//! this replica leads, and [`Provision`]s always. Not here: what is to be there (`plan`, `objects`).
+//!
+//! Whatever somebody else changes of an object is put back when the watch tells it. A write that
+//! fails is tried again after a pause that doubles.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::RandomState,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use gateway_core::api::ObjectKey;
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+    core::DynamicObject,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use serde_json::Value;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+};
+
+use super::{
+    name::{MANAGED_BY, controller_label},
+    object::{Object, ObjectId, ObjectKind},
+    plan::Plan,
+    provision::{Provision, provision},
+    steps::{Step, steps},
+};
+use crate::{
+    notice::{Notice, Notices},
+    watch::{Pauses, of_client},
+};
+
+/// Writes at a time.
+const WRITES: usize = 16;
+
+/// How long a write may take.
+const WRITE: Duration = Duration::from_secs(30);
+
+/// Changes are looked at together that follow each other this closely.
+const QUIET: Duration = Duration::from_millis(5);
+
+/// How often the addresses of nodes are read, if a Service needs them.
+const NODES: Duration = Duration::from_secs(60);
+
+/// What is known of the objects of each Gateway; none before all of them were listed.
+pub(crate) type Provisions = Option<Arc<BTreeMap<ObjectKey, Provision>>>;
+
+/// What the keeper is told, and whom it tells.
+pub(crate) struct Ends {
+    pub(crate) plan: watch::Receiver<Option<Arc<Plan>>>,
+    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) provisions: watch::Sender<Provisions>,
+    pub(crate) notices: Notices,
+}
+
+/// Keeps objects until nobody plans any more.
+pub(crate) async fn keep(client: Client, controller_name: String, ends: Ends) {
+    let label = controller_label(&controller_name);
+    let (sender, mut news) = mpsc::channel(1024);
+    let mut watches = JoinSet::new();
+    for kind in ObjectKind::ALL {
+        let selector = format!("{MANAGED_BY}={label}");
+        watches.spawn(follow(client.clone(), *kind, selector, sender.clone()));
+    }
+    let mut keeper = Keeper::new(client, controller_name, label, ends);
+    let mut nodes = interval(NODES);
+    nodes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let due = keeper.due().unwrap_or_else(|| Instant::now() + NODES);
+        tokio::select! {
+            Some(first) = news.recv() => {
+                keeper.take(first);
+                while let Ok(Some(more)) = timeout(QUIET, news.recv()).await {
+                    keeper.take(more);
+                }
+            }
+            planned = keeper.ends.plan.changed() => if planned.is_err() { return },
+            Ok(()) = keeper.ends.leads.changed() => keeper.failed.clear(),
+            Some(Ok(written)) = keeper.writes.join_next() => keeper.written(written),
+            () = sleep_until(due) => {}
+            _ = nodes.tick() => keeper.nodes().await,
+        }
+        keeper.settle();
+    }
+}
+
+type News = (ObjectKind, Result<Event<DynamicObject>, watcher::Error>);
+
+async fn follow(client: Client, kind: ObjectKind, selector: String, news: mpsc::Sender<News>) {
+    let api: Api<DynamicObject> = Api::all_with(client, &kind.resource());
+    let config = watcher::Config::default().labels(&selector);
+    let events = watcher::watcher(api, config).backoff(Pauses::new());
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        if news.send((kind, event)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What came of a write.
+struct Written {
+    id: ObjectId,
+    /// The object as it is now; none if it is gone.
+    outcome: Result<Option<Value>, String>,
+}
+
+struct Failure {
+    /// How often in a row.
+    times: u32,
+    due: Instant,
+    error: String,
+}
+
+struct Keeper {
+    client: Client,
+    controller_name: String,
+    label: String,
+    ends: Ends,
+    seen: BTreeMap<ObjectId, Value>,
+    /// The objects of lists that are under way.
+    listing: BTreeMap<ObjectKind, BTreeSet<ObjectId>>,
+    listed: BTreeSet<ObjectKind>,
+    /// Kinds whose watch failed, and was told.
+    lost: BTreeSet<ObjectKind>,
+    writes: JoinSet<Written>,
+    writing: BTreeSet<ObjectId>,
+    /// Writes that failed and are still to be done.
+    failed: BTreeMap<ObjectId, Failure>,
+    nodes: BTreeSet<String>,
+    seed: RandomState,
+}
+
+impl Keeper {
+    fn new(client: Client, controller_name: String, label: String, ends: Ends) -> Self {
+        Self {
+            client,
+            controller_name,
+            label,
+            ends,
+            seen: BTreeMap::new(),
+            listing: BTreeMap::new(),
+            listed: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            writes: JoinSet::new(),
+            writing: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            nodes: BTreeSet::new(),
+            seed: RandomState::new(),
+        }
+    }
+
+    // === In ===
+
+    fn take(&mut self, (kind, event): News) {
+        match event {
+            Ok(Event::Init) => {
+                self.listing.insert(kind, BTreeSet::new());
+            }
+            Ok(Event::InitApply(object)) => {
+                if let Some(id) = self.see(kind, object) {
+                    self.listing.entry(kind).or_default().insert(id);
+                }
+            }
+            Ok(Event::InitDone) => {
+                let listed = self.listing.remove(&kind).unwrap_or_default();
+                self.seen.retain(|id, _| id.kind != kind || listed.contains(id));
+                self.listed.insert(kind);
+                self.lost.remove(&kind);
+            }
+            Ok(Event::Apply(object)) => {
+                self.see(kind, object);
+            }
+            Ok(Event::Delete(object)) => {
+                if let Some(id) = id(kind, &object) {
+                    self.seen.remove(&id);
+                }
+            }
+            Err(error) => {
+                if self.lost.insert(kind) {
+                    let object = format!("{} objects", kind.as_str());
+                    (self.ends.notices)(Notice::Unapplied { object, error: error.to_string() });
+                }
+            }
+        }
+    }
+
+    fn see(&mut self, kind: ObjectKind, object: DynamicObject) -> Option<ObjectId> {
+        let id = id(kind, &object)?;
+        self.seen.insert(id.clone(), value(object)?);
+        Some(id)
+    }
+
+    /// Reads the addresses of nodes, if a Service of ours is reached by them.
+    async fn nodes(&mut self) {
+        let node_port = |object: &Value| object["spec"]["type"] == "NodePort";
+        if !self.seen.iter().any(|(id, seen)| id.kind == ObjectKind::Service && node_port(seen)) {
+            return;
+        }
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        match timeout(WRITE, nodes.list(&ListParams::default().match_any())).await {
+            Ok(Ok(list)) => self.nodes = list.items.iter().filter_map(node_address).collect(),
+            Ok(Err(error)) => {
+                let error = of_client(&error).text;
+                (self.ends.notices)(Notice::Unapplied { object: "nodes".to_owned(), error });
+            }
+            // They are read again soon.
+            Err(_) => {}
+        }
+    }
+
+    // === Out ===
+
+    /// When a failed write is due again.
+    fn due(&self) -> Option<Instant> {
+        let waiting = self.failed.iter().filter(|(id, _)| !self.writing.contains(*id));
+        waiting.map(|(_, failure)| failure.due).min()
+    }
+
+    /// Tells what is known, and starts the writes that are due.
+    fn settle(&mut self) {
+        let plan = self.ends.plan.borrow_and_update().clone();
+        let Some(plan) = plan.filter(|_| self.listed.len() == ObjectKind::ALL.len()) else {
+            return;
+        };
+        self.tell(&plan);
+        if !*self.ends.leads.borrow() {
+            return;
+        }
+        let steps = steps(&plan, &self.seen);
+        let ids: BTreeSet<&ObjectId> = steps.iter().map(Step::id).collect();
+        self.failed.retain(|id, _| ids.contains(id));
+        let now = Instant::now();
+        for step in steps {
+            let is_due = self.failed.get(step.id()).is_none_or(|failure| failure.due <= now);
+            if self.writing.len() < WRITES && is_due && self.writing.insert(step.id().clone()) {
+                self.start(step);
+            }
+        }
+    }
+
+    fn tell(&self, plan: &Plan) {
+        let find = |kind, namespace: &str, name: &str| {
+            self.seen.get(&ObjectId { kind, namespace: namespace.into(), name: name.into() })
+        };
+        let of = |(key, wanted): (&ObjectKey, &super::plan::Wanted)| {
+            let deployment = find(ObjectKind::Deployment, &key.namespace, &wanted.name);
+            let service = find(ObjectKind::Service, &key.namespace, &wanted.name);
+            let found = provision(&wanted.gateway, deployment, service, &self.nodes);
+            let failure = self.failure(&key.namespace, &wanted.name);
+            let told = found.unready.map(|unready| match failure {
+                Some(failure) => format!("{unready}: {failure}"),
+                None => unready,
+            });
+            (key.clone(), Provision { unready: told, ..found })
+        };
+        let provisions = Some(Arc::new(plan.iter().map(of).collect()));
+        self.ends.provisions.send_if_modified(|told| {
+            let differs = *told != provisions;
+            if differs {
+                *told = provisions;
+            }
+            differs
+        });
+    }
+
+    /// Why an object of these names cannot be written.
+    fn failure(&self, namespace: &str, name: &str) -> Option<String> {
+        let of = |id: &&ObjectId| &*id.namespace == namespace && &*id.name == name;
+        let id = self.failed.keys().find(of)?;
+        let failure = &self.failed[id];
+        Some(format!("cannot apply the {}: {}", id.kind.as_str(), failure.error))
+    }
+
+    fn start(&mut self, step: Step) {
+        let known = self.seen.contains_key(step.id());
+        let (client, label) = (self.client.clone(), self.label.clone());
+        let manager = self.controller_name.clone();
+        self.writes.spawn(async move {
+            let id = step.id().clone();
+            let written = async {
+                match step {
+                    Step::Apply(object) => apply(client, &object, known, &label, &manager).await,
+                    Step::Remove(id, uid) => remove(client, &id, uid).await,
+                }
+            };
+            let late = |_| Err("the API server does not answer in time".to_owned());
+            let outcome = timeout(WRITE, written).await.unwrap_or_else(late);
+            Written { id, outcome }
+        });
+    }
+
+    fn written(&mut self, written: Written) {
+        let Written { id, outcome } = written;
+        self.writing.remove(&id);
+        match outcome {
+            Ok(Some(object)) => {
+                self.failed.remove(&id);
+                // The watch may have been faster, and may know more.
+                if self.seen.get(&id).is_none_or(|seen| version(seen) < version(&object)) {
+                    self.seen.insert(id, object);
+                }
+            }
+            Ok(None) => {
+                self.failed.remove(&id);
+                self.seen.remove(&id);
+            }
+            Err(error) => {
+                let times = self.failed.get(&id).map_or(0, |failure| failure.times);
+                if times == 0 {
+                    let (object, error) = (id.to_string(), error.clone());
+                    (self.ends.notices)(Notice::Unapplied { object, error });
+                }
+                let due = Instant::now() + Pauses::after(times, &self.seed);
+                self.failed.insert(id, Failure { times: times.saturating_add(1), due, error });
+            }
+        }
+    }
+}
+
+fn id(kind: ObjectKind, object: &DynamicObject) -> Option<ObjectId> {
+    let namespace = object.metadata.namespace.as_deref()?.into();
+    Some(ObjectId { kind, namespace, name: object.metadata.name.as_deref()?.into() })
+}
+
+/// The version of an object, which grows with every write.
+fn version(object: &Value) -> Option<u64> {
+    object["metadata"]["resourceVersion"].as_str()?.parse().ok()
+}
+
+/// The object without what nobody looks at.
+fn value(mut object: DynamicObject) -> Option<Value> {
+    object.metadata.managed_fields = None;
+    serde_json::to_value(object).ok()
+}
+
+fn node_address(node: &Node) -> Option<String> {
+    let status = node.status.as_ref()?;
+    let ready = status.conditions.iter().flatten();
+    if !ready.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    {
+        return None;
+    }
+    let of_type = |kind: &str| {
+        let mut addresses = status.addresses.iter().flatten();
+        addresses.find(|address| address.type_ == kind).map(|address| address.address.clone())
+    };
+    of_type("ExternalIP").or_else(|| of_type("InternalIP"))
+}
+
+async fn apply(
+    client: Client,
+    object: &Object,
+    known: bool,
+    label: &str,
+    manager: &str,
+) -> Result<Option<Value>, String> {
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client, &object.id.namespace, &object.id.kind.resource());
+    // An apply would merge our fields into an object of somebody else.
+    if !known && let Some(found) = api.get_opt(&object.id.name).await.map_err(|error| text(&error))? {
+        let labels = found.metadata.labels.as_ref();
+        if labels.and_then(|labels| labels.get(MANAGED_BY)).is_none_or(|by| by != label) {
+            return Err("it exists and belongs to somebody else".to_owned());
+        }
+    }
+    let params = PatchParams::apply(manager).force();
+    let applied = api.patch(&object.id.name, &params, &Patch::Apply(&object.body)).await;
+    applied.map(value).map_err(|error| text(&error))
+}
+
+async fn remove(client: Client, id: &ObjectId, uid: String) -> Result<Option<Value>, String> {
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &id.namespace, &id.kind.resource());
+    let exactly = Preconditions { uid: Some(uid), resource_version: None };
+    let params = DeleteParams { preconditions: Some(exactly), ..DeleteParams::background() };
+    match api.delete(&id.name, &params).await {
+        // It may take its time; the watch tells when it is gone.
+        Ok(answer) => Ok(answer.left().and_then(value)),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
+        Err(error) => Err(text(&error)),
+    }
+}
+
+fn text(error: &kube::Error) -> String {
+    of_client(error).text
+}

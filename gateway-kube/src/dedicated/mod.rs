@@ -1,0 +1,28 @@
+//! Each Gateway on pods of its own: what it needs in the cluster, and how that is kept there.
+//!
+//! In: Gateways and their parameters. Out: ServiceAccounts, Deployments, Services and the like; the
+//! addresses and the state of each Gateway. Not here: the configuration that its pods serve
+//! (`config_stream`), and any judgement of Gateways (`gateway-core`).
+
+mod covers;
+mod fleet;
+mod keeper;
+mod name;
+mod object;
+mod objects;
+mod parameters;
+mod plan;
+mod provision;
+mod steps;
+mod workload;
+
+pub use fleet::Fleet;
+pub use name::{
+    GATEWAY_CLASS_NAME, GATEWAY_NAME, MANAGED_BY, controller_label, label_value, labels,
+    object_name, selector,
+};
+pub use object::{Object, ObjectId, ObjectKind};
+pub use objects::{AUTHORITY_FILE, Blueprint, Port, objects, ports};
+pub use parameters::{Check, Parameters, Scaling};
+pub use provision::{Provision, provision};
+pub use workload::PROBE_PORT;

@@ -1,0 +1,136 @@
+//! What the program may do in a cluster: all it does, and nothing else.
+//!
+//! In: nothing. Out: [`Right`]s, which the manifests in `deploy/` are compared with. Not here: asking
+//! for them.
+
+use std::{collections::BTreeSet, fmt};
+
+use gateway_core::api::Kind;
+
+use crate::{dedicated::ObjectKind, discover::is_listed, object::has_status};
+
+/// The Secret with the authority of a controller of dedicated Gateways.
+pub const AUTHORITY_SECRET: &str = "gateway-config-authority";
+
+/// One verb on one resource.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// Whether it counts in the program's own namespace alone.
+    pub own_namespace: bool,
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The resource, maybe with a subresource: `gateways/status`.
+    pub resource: String,
+    /// What may be done.
+    pub verb: String,
+    /// The only object that it counts for.
+    pub name: Option<String>,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.own_namespace { "in the own namespace" } else { "everywhere" };
+        write!(f, "{} {}.{} {place}", self.verb, self.resource, self.group)?;
+        self.name.iter().try_for_each(|name| write!(f, ", {name} alone"))
+    }
+}
+
+/// The rights that the program needs; `dedicated`: if it makes pods for each Gateway.
+#[must_use]
+pub fn rights(dedicated: bool) -> BTreeSet<Right> {
+    let mut all = Rights(BTreeSet::new());
+    for kind in Kind::ALL.iter().copied().filter(|kind| *kind != Kind::XMesh) {
+        let (group, resource) = (kind.group(), plural(kind));
+        all.everywhere(group, &resource, &["list", "watch"]);
+        if kind.is_gateway_api() && is_listed(kind) {
+            // Read anew when a status was written at the same time by somebody else.
+            all.everywhere(group, &resource, &["get"]);
+        }
+        if has_status(kind) {
+            all.everywhere(group, &format!("{resource}/status"), &["patch"]);
+        }
+    }
+    // Its finalizer.
+    all.everywhere(Kind::GatewayClass.group(), &plural(Kind::GatewayClass), &["patch"]);
+    all.everywhere("apiextensions.k8s.io", "customresourcedefinitions", &["list", "watch"]);
+    all.everywhere("events.k8s.io", "events", &["create", "patch"]);
+    all.own("coordination.k8s.io", "leases", &["create", "get", "update"], None);
+    if dedicated {
+        for kind in ObjectKind::ALL {
+            let verbs = &["create", "delete", "get", "list", "patch", "watch"];
+            all.everywhere(kind.group(), kind.plural(), verbs);
+        }
+        // Owner references that keep the owner until all is gone count as a change of the owner.
+        all.everywhere(Kind::Gateway.group(), "gateways/finalizers", &["update"]);
+        all.everywhere("authentication.k8s.io", "tokenreviews", &["create"]);
+        all.everywhere("", "nodes", &["list"]);
+        all.own("", "secrets", &["create"], None);
+        all.own("", "secrets", &["get"], Some(AUTHORITY_SECRET));
+    }
+    all.0
+}
+
+struct Rights(BTreeSet<Right>);
+
+impl Rights {
+    fn everywhere(&mut self, group: &str, resource: &str, verbs: &[&str]) {
+        self.add(false, group, resource, verbs, None);
+    }
+
+    fn own(&mut self, group: &str, resource: &str, verbs: &[&str], name: Option<&str>) {
+        self.add(true, group, resource, verbs, name);
+    }
+
+    fn add(
+        &mut self,
+        own_namespace: bool,
+        group: &str,
+        resource: &str,
+        verbs: &[&str],
+        name: Option<&str>,
+    ) {
+        self.0.extend(verbs.iter().map(|verb| Right {
+            own_namespace,
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            verb: (*verb).to_owned(),
+            name: name.map(str::to_owned),
+        }));
+    }
+}
+
+/// The name of a kind in URLs.
+fn plural(kind: Kind) -> String {
+    let name = kind.as_str().to_lowercase();
+    match name.strip_suffix('y') {
+        Some(stem) if !stem.ends_with('a') => format!("{stem}ies"),
+        _ if name.ends_with('s') => format!("{name}es"),
+        _ => format!("{name}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{plural, rights};
+    use gateway_core::api::Kind;
+
+    #[test]
+    fn plurals_are_those_of_the_definitions() {
+        let all: Vec<String> = Kind::ALL.iter().map(|kind| plural(*kind)).collect();
+        for expect in
+            ["gatewayclasses", "backendtlspolicies", "xbackendtrafficpolicies", "endpointslices"]
+        {
+            assert!(all.iter().any(|plural| plural == expect), "{expect} in {all:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_without_bounds() {
+        for right in rights(true) {
+            assert!(!right.resource.contains('*') && !right.verb.contains('*'), "{right}");
+            let writes = !matches!(&*right.verb, "get" | "list" | "watch");
+            assert!(right.resource != "secrets" || !writes || right.own_namespace, "{right}");
+        }
+        assert!(rights(false).is_subset(&rights(true)));
+    }
+}
