@@ -11,9 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 const (
@@ -103,28 +106,65 @@ func prepare(ctx context.Context, options Options, local *cluster, step func(str
 		return err
 	}
 	step("the Gateway API is installed, channel " + options.Channel)
+	switch options.Shape {
+	case Shared:
+		err = local.runGateway(ctx, options, applier)
+	case Dedicated:
+		err = local.installGateway(ctx, options, applier)
+	}
+	if err != nil {
+		return err
+	}
+	step("the gateway runs, shape " + string(options.Shape))
+	return nil
+}
+
+// runGateway starts the gateway as a process of the node, as on a machine whose
+// addresses it owns.
+func (c *cluster) runGateway(ctx context.Context, options Options, applier *Applier) error {
 	class := fmt.Sprintf(`{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: %s}, spec: {controllerName: %s}}`, className, controllerName)
 	if err := applier.Apply(ctx, []byte(class)); err != nil {
 		return err
 	}
-	if err := local.startGateway(options); err != nil {
-		return err
-	}
-	step("the gateway is started")
-	return nil
-}
-
-func (c *cluster) startGateway(options Options) error {
-	arguments := []string{"run", "--kubernetes", "--kubeconfig", c.kubeconfig, "--controller-name", controllerName}
-	if options.Shape == Shared {
-		arguments = append(arguments, "--address-pool", gatewayRange)
-	}
+	arguments := []string{"run", "--kubernetes", "--kubeconfig", c.kubeconfig, "--controller-name", controllerName, "--address-pool", gatewayRange}
 	part, err := start(c.logs, "gateway", options.Gateway, append(arguments, options.GatewayArguments...)...)
 	if err != nil {
 		return err
 	}
 	c.parts = append(c.parts, part)
 	return nil
+}
+
+// installGateway applies the manifests that the gateway prints for its own
+// installation, with all rights, users and policies that they name, and waits
+// for the controller's pods. The GatewayClass is among them.
+func (c *cluster) installGateway(ctx context.Context, options Options, applier *Applier) error {
+	arguments := append([]string{"install", "--shape", string(options.Shape)}, options.GatewayArguments...)
+	manifests, err := exec.CommandContext(ctx, options.Gateway, arguments...).Output()
+	if err != nil {
+		return fmt.Errorf("gateway %s: %w", strings.Join(arguments, " "), err)
+	}
+	if err := os.WriteFile(filepath.Join(c.logs, "install.yaml"), manifests, 0o644); err != nil {
+		return err
+	}
+	if err := applier.Apply(ctx, manifests); err != nil {
+		return err
+	}
+	return wait(ctx, readyTime, "the gateway's controller", func(ctx context.Context) error {
+		deployments, err := c.client.AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, one := range deployments.Items {
+			if one.Status.AvailableReplicas < *one.Spec.Replicas {
+				return fmt.Errorf("Deployment %s/%s: %d of %d pods are available", one.Namespace, one.Name, one.Status.AvailableReplicas, *one.Spec.Replicas)
+			}
+		}
+		if len(deployments.Items) == 0 {
+			return permanent{errors.New("there is no Deployment among the gateway's manifests")}
+		}
+		return nil
+	})
 }
 
 // keep holds the cluster until it is interrupted.

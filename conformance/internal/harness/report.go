@@ -28,7 +28,7 @@ func judge(options Options, path string, passed bool) error {
 	fmt.Println()
 	var complaints []string
 	for _, profile := range report.ProfileReports {
-		complaints = append(complaints, judgeProfile(profile)...)
+		complaints = append(complaints, judgeProfile(profile, gatewayFeatures(options.Channel))...)
 	}
 	if missing := len(options.Profiles) - len(report.ProfileReports); missing != 0 {
 		complaints = append(complaints, fmt.Sprintf("%d profiles are missing in the report", missing))
@@ -44,7 +44,7 @@ func judge(options Options, path string, passed bool) error {
 	return nil
 }
 
-func judgeProfile(profile conformancev1.ProfileReport) (complaints []string) {
+func judgeProfile(profile conformancev1.ProfileReport, possible []string) (complaints []string) {
 	complain := func(format string, values ...any) {
 		complaints = append(complaints, profile.Name+": "+fmt.Sprintf(format, values...))
 	}
@@ -64,8 +64,9 @@ func judgeProfile(profile conformancev1.ProfileReport) (complaints []string) {
 	if extended.Result != conformancev1.Success {
 		complain("extended is %s, failed %v, skipped %v", extended.Result, extended.FailedTests, extended.SkippedTests)
 	}
-	if len(extended.UnsupportedFeatures) > 0 {
-		complain("features not supported: %v", extended.UnsupportedFeatures)
+	missing := slices.DeleteFunc(slices.Clone(extended.UnsupportedFeatures), func(name string) bool { return !slices.Contains(possible, name) })
+	if len(missing) > 0 {
+		complain("features not supported: %v", missing)
 	}
 	return complaints
 }

@@ -106,7 +106,7 @@ func suiteFlags(options Options, claimed []string, report string) []string {
 		"-report-output=" + report,
 	}
 	if options.AllFeatures {
-		claimed = gatewayFeatures()
+		claimed = gatewayFeatures(options.Channel)
 	}
 	switch {
 	case !slices.Equal(options.Profiles, AllProfiles):
@@ -122,12 +122,13 @@ func suiteFlags(options Options, claimed []string, report string) []string {
 	return flags
 }
 
-// gatewayFeatures are all features but those of a mesh, which is not a
-// gateway's affair.
-func gatewayFeatures() []string {
+// gatewayFeatures are all features that the definitions of the channel allow,
+// but those of a mesh, which is not a gateway's affair.
+func gatewayFeatures(channel string) []string {
 	var names []string
 	for _, feature := range features.AllFeatures.UnsortedList() {
-		if !strings.HasPrefix(string(feature.Name), "Mesh") {
+		experimental := feature.Channel == features.FeatureChannelExperimental
+		if !strings.HasPrefix(string(feature.Name), "Mesh") && (channel == features.FeatureChannelExperimental || !experimental) {
 			names = append(names, string(feature.Name))
 		}
 	}
