@@ -34,7 +34,7 @@ fn is_hostname(name: &str) -> bool {
 fn covers(name: &str, host: &str) -> bool {
     let (name, host) = (name.to_ascii_lowercase(), host.to_ascii_lowercase());
     match name.strip_prefix('*') {
-        _ if name.is_empty() => true,
+        _ if name.is_empty() || name == "*" => true,
         Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
         None => name == host,
     }

@@ -17,7 +17,9 @@ pub fn rewrite(data: &[u8]) {
     let Ok(request) = request.body(()) else { return };
     let (head, ()) = request.into_parts();
     let path = head.uri.path();
-    if !prefix.starts_with('/') || !PathPattern::prefix(&prefix).is_match(path) {
+    // CONNECT and `OPTIONS *` have no path; they are not rewritten.
+    let has_path = path.starts_with('/');
+    if !has_path || !prefix.starts_with('/') || !PathPattern::prefix(&prefix).is_match(path) {
         return;
     }
     let covered = prefix.strip_suffix('/').unwrap_or(&prefix).len();

@@ -13,6 +13,8 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method, Uri};
 
+use crate::stream::proxy_protocol::IpRange;
+
 #[cfg(feature = "kubernetes")]
 mod follow;
 #[cfg(feature = "kubernetes")]
@@ -107,6 +109,14 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub trusted_hops: u8,
 
+    /// Tell backends who a client is by its verified certificate, in X-Forwarded-Client-Cert
+    #[arg(long)]
+    pub forward_client_cert: bool,
+
+    /// Connections from this range begin with a PROXY header, version 1 or 2; may be repeated
+    #[arg(long = "proxy-protocol-from", value_name = "CIDR")]
+    pub proxies: Vec<IpRange>,
+
     /// One JSON line for each request: off, stdout or the path of a file
     #[arg(long, value_name = "off|stdout|FILE", default_value = "stdout")]
     pub access_log: AccessLog,
@@ -133,9 +143,14 @@ pub struct RunArgs {
 /// Arguments of `gateway demo`.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
-    /// Port of the HTTP listener on 127.0.0.1; 0 takes a free one
+    /// Port of the HTTP listener on 127.0.0.1, TLS is 363 above; 0 takes free ones
     #[arg(long, value_name = "N", default_value_t = 8080)]
     pub port: u16,
+
+    /// Show TLS instead: HTTPS, client certificates, passthrough and gRPC, with an authority made on
+    /// the spot
+    #[arg(long)]
+    pub tls: bool,
 
     /// Send the sample requests, verify the answers, then exit
     #[arg(long)]

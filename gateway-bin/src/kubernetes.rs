@@ -109,3 +109,33 @@ impl DataPlane for Plane {
         self.admin.show(built(builder));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{config, with_pool};
+    use crate::args::{Cli, Command};
+
+    #[track_caller]
+    fn check(pool: &str, address: &str, usable: bool) {
+        let words = format!("gateway run --kubernetes {pool}");
+        let cli = Cli::try_parse_from(words.split_whitespace()).expect("the words are right");
+        let Command::Run(args) = cli.command else { panic!("it is run") };
+        let addresses = with_pool(&args, config(&args)).addresses;
+        let address = address.parse().expect("it is an address");
+        assert_eq!(addresses.is_usable(address), usable, "{pool} {address}");
+    }
+
+    #[test]
+    fn gateways_may_name_addresses_of_the_pool_and_no_others() {
+        let pool = "--address-pool 192.0.2.0/28 --address-pool 2001:db8::5";
+        check(pool, "192.0.2.14", true);
+        check(pool, "2001:db8::5", true);
+        check(pool, "192.0.2.16", false);
+        check(pool, "127.0.0.1", false);
+        check(pool, "2001:db8::6", false);
+        // Without pool whatever the system has.
+        check("", "127.0.0.1", true);
+    }
+}

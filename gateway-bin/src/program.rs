@@ -86,6 +86,7 @@ pub fn config(args: &RunArgs) -> Config {
         workers: args.workers.map_or(defaults.workers, usize::from),
         limits: Limits {
             trusted_hops: usize::from(args.trusted_hops),
+            client_certificates: args.forward_client_cert,
             connections: within_file_limit(defaults.limits.connections),
             ..defaults.limits
         },
@@ -94,6 +95,7 @@ pub fn config(args: &RunArgs) -> Config {
             args::AccessLog::Stdout => AccessLog::Stdout,
             args::AccessLog::File(path) => AccessLog::File(path.clone()),
         },
+        proxies: args.proxies.iter().copied().collect(),
         admin: Some(args.admin),
         drain: args.drain_timeout,
         ..defaults

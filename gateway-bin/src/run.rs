@@ -30,6 +30,7 @@ use crate::{
     error::Error,
     guard::Limits,
     listen::{Addresses, Sockets},
+    stream::{StreamOptions, Streams, proxy_protocol::TrustedSources},
     telemetry::{AccessLog, Telemetry},
     upstream::{SharedEndpoints, Upstream, UpstreamLimits},
     worker::{Parts, Worker},
@@ -48,6 +49,10 @@ pub struct Config {
     pub upstream: UpstreamLimits,
     /// What routes leave open.
     pub routes: RouteSettings,
+    /// Limits of connections and datagrams below HTTP.
+    pub streams: StreamOptions,
+    /// The proxies whose connections begin with a PROXY header; from others it is no header.
+    pub proxies: TrustedSources,
     /// Where the access log goes.
     pub access_log: AccessLog,
     /// Where the admin endpoints listen; none: nowhere.
@@ -65,6 +70,8 @@ impl Default for Config {
             limits: Limits::default(),
             upstream: UpstreamLimits::default(),
             routes: RouteSettings::default(),
+            streams: StreamOptions::default(),
+            proxies: TrustedSources::default(),
             access_log: AccessLog::default(),
             admin: None,
             drain: Duration::from_secs(30),
@@ -122,7 +129,12 @@ impl Gateway {
             table,
             endpoints,
             telemetry,
-            sockets: Sockets::new(config.addresses.clone(), workers, Arc::clone(&provider)),
+            sockets: Sockets::new(
+                config.addresses.clone(),
+                workers,
+                config.drain,
+                Arc::clone(&provider),
+            ),
             workers: Vec::with_capacity(workers),
             connections: Arc::default(),
             ready: Arc::default(),
@@ -139,11 +151,15 @@ impl Gateway {
     fn parts(&self, config: &Config, provider: &Arc<CryptoProvider>) -> Parts {
         let endpoints = Arc::clone(&self.endpoints);
         let upstream = Upstream::new(endpoints, config.upstream.clone(), Arc::clone(provider));
+        let streams = Streams::new(upstream.clone(), config.streams.clone());
         let settings = config.routes.clone();
         Parts {
+            telemetry: self.telemetry.worker(Arc::clone(streams.traffic())),
             routes: RouteService::with_settings(self.table.clone(), upstream, settings),
+            streams,
+            table: self.table.clone(),
             limits: config.limits.clone(),
-            telemetry: self.telemetry.worker(),
+            proxies: config.proxies.clone(),
             connections: Arc::clone(&self.connections),
         }
     }

@@ -10,9 +10,8 @@ use std::{
     time::Duration,
 };
 
-use gateway_tower::RouteService;
+use gateway_tower::{RouteService, TableHandle};
 use tokio::{
-    net::TcpListener,
     runtime,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::{MissedTickBehavior, interval},
@@ -20,8 +19,9 @@ use tokio::{
 
 use crate::{
     guard::Limits,
-    listen::{Serve, accept},
+    listen::{self, Serve, Server},
     proxy::Proxy,
+    stream::{Streams, proxy_protocol::TrustedSources},
     telemetry::WorkerTelemetry,
     upstream::Upstream,
 };
@@ -34,8 +34,12 @@ const SWEEP_EVERY: u32 = 5;
 /// What a worker is made of.
 pub(crate) struct Parts {
     pub(crate) routes: RouteService<Upstream>,
+    pub(crate) streams: Streams,
+    pub(crate) table: TableHandle,
     pub(crate) limits: Limits,
     pub(crate) telemetry: Arc<WorkerTelemetry>,
+    /// Whose connections begin with a PROXY header.
+    pub(crate) proxies: TrustedSources,
     /// Connections of clients, over all workers.
     pub(crate) connections: Arc<AtomicUsize>,
 }
@@ -86,22 +90,23 @@ impl Drop for Worker {
 }
 
 async fn work(mut sockets: UnboundedReceiver<Serve>, parts: Parts) {
-    let Parts { routes, limits, telemetry, connections } = parts;
+    let Parts { routes, streams, table, limits, telemetry, proxies, connections } = parts;
     let proxy = Arc::new(Proxy::new(routes, limits, Arc::clone(&telemetry)));
+    let server = Arc::new(Server { proxy, streams, table, connections, proxies });
     let mut tick = interval(LOG_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = 0_u32;
     loop {
         tokio::select! {
             serve = sockets.recv() => match serve {
-                Some(serve) => begin(serve, &proxy, &connections),
+                Some(serve) => begin(serve, &server),
                 None => break,
             },
             _ = tick.tick() => {
                 telemetry.hand_over_log();
                 ticks = ticks.wrapping_add(1);
                 if ticks.is_multiple_of(SWEEP_EVERY) {
-                    proxy.sweep();
+                    server.proxy.sweep();
                 }
             }
         }
@@ -109,13 +114,9 @@ async fn work(mut sockets: UnboundedReceiver<Serve>, parts: Parts) {
     telemetry.hand_over_log();
 }
 
-fn begin(serve: Serve, proxy: &Arc<Proxy>, connections: &Arc<AtomicUsize>) {
-    let Serve { socket, bind, closed } = serve;
-    match TcpListener::from_std(socket) {
-        Ok(listener) => {
-            let (proxy, connections) = (Arc::clone(proxy), Arc::clone(connections));
-            tokio::spawn(accept(listener, bind, proxy, connections, closed));
-        }
-        Err(_) => proxy.telemetry().accept_failed(&bind.label),
+fn begin(serve: Serve, server: &Arc<Server>) {
+    let label = Arc::clone(&serve.bind.label);
+    if listen::begin(serve, server).is_err() {
+        server.proxy.telemetry().accept_failed(&label);
     }
 }

@@ -41,9 +41,12 @@ fn check_finds_nothing_in_the_examples() {
 
 #[test]
 fn the_demo_shows_what_it_says() {
-    let output = gateway().args(["demo", "--port", "0", "--check"]).output().unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{printed}");
+    for more in [&[][..], &["--tls"]] {
+        let output =
+            gateway().args(["demo", "--port", "0", "--check"]).args(more).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{printed}");
+    }
 }
 
 /// A running `gateway run`. It is killed unless it ended before.

@@ -48,6 +48,18 @@ pub struct Backend {
     pub retry_budget: Option<RetryBudget>,
     /// Sessions kept for the whole backend, from an XBackendTrafficPolicy.
     pub session_persistence: Option<Arc<SessionPersistence>>,
+    /// How each connection of a TCPRoute or TLSRoute tells whom it is for, from an annotation of the
+    /// Service; none: not at all.
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// The protocol towards a backend, from `appProtocol` and the kind of the route.

@@ -31,8 +31,6 @@ pub enum Level {
 pub enum Support {
     /// Status and traffic, from files.
     Served,
-    /// Status only; no traffic yet.
-    Status,
     /// Needs a cluster.
     Cluster,
     /// Nothing yet.
@@ -45,7 +43,6 @@ impl Support {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Served => "yes",
-            Self::Status => "status only",
             Self::Cluster => "with the cluster adapter",
             Self::Planned => "planned",
         }
@@ -62,7 +59,7 @@ const fn extended(name: &'static str, support: Support, goldens: &'static str) -
 
 /// All features, sorted by name.
 pub const FEATURES: &[Feature] = {
-    use Support::{Cluster, Planned, Served, Status};
+    use Support::{Cluster, Planned, Served};
     &[
         core("BackendTLSPolicy", Served, "policy"),
         extended("BackendTLSPolicySANValidation", Served, "policy"),
@@ -117,11 +114,11 @@ pub const FEATURES: &[Feature] = {
         extended("MeshHTTPRouteRewritePath", Planned, ""),
         extended("MeshHTTPRouteSchemeRedirect", Planned, ""),
         core("ReferenceGrant", Served, "grant"),
-        core("TCPRoute", Status, "l4"),
-        core("TLSRoute", Status, "l4"),
-        extended("TLSRouteModeMixed", Status, "l4"),
-        extended("TLSRouteModeTerminate", Status, "l4"),
-        core("UDPRoute", Status, "l4"),
+        core("TCPRoute", Served, "l4"),
+        core("TLSRoute", Served, "l4"),
+        extended("TLSRouteModeMixed", Served, "l4"),
+        extended("TLSRouteModeTerminate", Served, "l4"),
+        core("UDPRoute", Served, "l4"),
     ]
 };
 

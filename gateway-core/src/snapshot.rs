@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use crate::api::{self, GatewayStatusAddress, Kind, ObjectKey, ObjectMeta, Resource};
+use crate::api::{self, GatewayStatusAddress, Kind, OWN_PREFIX, ObjectKey, ObjectMeta, Resource};
 
 /// The namespace of objects that name none.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -273,9 +273,15 @@ pub(crate) fn placed_key(resource: &mut Resource) -> ObjectKey {
 }
 
 fn same_metadata(old: &ObjectMeta, new: &ObjectMeta) -> bool {
+    // Others write annotations all the time; only ours can matter.
+    let ours = |meta: &ObjectMeta| {
+        let ours = meta.annotations.iter().filter(|(key, _)| key.starts_with(OWN_PREFIX));
+        ours.map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>()
+    };
     old.generation == new.generation
         && old.creation_timestamp == new.creation_timestamp
         && old.labels == new.labels
+        && ours(old) == ours(new)
 }
 
 fn replace<T: PartialEq>(

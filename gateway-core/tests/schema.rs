@@ -393,9 +393,33 @@ fn breaks_below(schema: &Value, at: &str, found: &mut Vec<Break>) {
     }
 }
 
-/// An empty list of rules cannot be told from a missing one, which has a default.
+/// `validate` cannot tell an empty list of rules from a missing one, which has a default; the reader can.
 fn has_default(at: &str) -> bool {
     at == "/spec/rules"
+}
+
+#[test]
+fn empty_lists_that_have_a_default_are_refused_by_the_reader() {
+    let mut refused = 0;
+    for version in served_versions() {
+        let rules = &version.schema["properties"]["spec"]["properties"]["rules"];
+        if rules["minItems"].is_null() {
+            continue;
+        }
+        let mut object = maximal(&version);
+        object["spec"]["rules"] = json!([]);
+        let loaded = Sources::default().load("empty.yaml", object.to_string());
+        let found = loaded.diagnostics.into_iter().filter(|it| it.severity == Severity::Error);
+        let mut fields: BTreeSet<_> = found.map(|it| it.field.to_string()).collect();
+        for (resource, _) in &loaded.resources {
+            let schema =
+                Schema { channel: version.channel, api_version: Some(&version.api_version) };
+            fields.extend(validate(resource, schema).into_iter().map(|it| it.field.to_string()));
+        }
+        assert!(fields.contains("spec.rules"), "{} {}", version.api_version, version.kind);
+        refused += 1;
+    }
+    assert!(refused > 0);
 }
 
 /// `/spec/rules/0/name` as `spec.rules[0].name`.

@@ -61,11 +61,12 @@ pub(crate) enum Found {
 
 /// Looks which kinds are served until nobody listens; at once when `again` says so.
 pub(crate) async fn explore(client: Client, again: Arc<Notify>, found: mpsc::Sender<Found>) {
-    let mut explorer = Explorer { found, last: None, missing: Vec::new(), failed: false };
+    let crds = Api::all(client.clone());
+    let mut explorer = Explorer { found, crds, last: None, missing: Vec::new(), failed: false };
     let mut pauses = Pauses::new();
     let mut schedule = AFTER_CHANGE.iter();
     loop {
-        let pause = match discover(&client).await {
+        let pause = match explorer.look(&client).await {
             Ok(served) => {
                 pauses = Pauses::new();
                 let pause = schedule.next();
@@ -76,9 +77,8 @@ pub(crate) async fn explore(client: Client, again: Arc<Notify>, found: mpsc::Sen
             }
             Err(error) => {
                 let first = !std::mem::replace(&mut explorer.failed, true);
-                if first
-                    && explorer.send(Found::Undiscovered(of_client(&error).text)).await.is_none()
-                {
+                let text = of_client(&error).text;
+                if first && explorer.send(Found::Undiscovered(text)).await.is_none() {
                     return;
                 }
                 pauses.next().unwrap_or(ROUND)
@@ -93,12 +93,35 @@ pub(crate) async fn explore(client: Client, again: Arc<Notify>, found: mpsc::Sen
 /// Tells what differs from what was told before.
 struct Explorer {
     found: mpsc::Sender<Found>,
+    crds: Api<PartialObjectMeta<CustomResourceDefinition>>,
     last: Option<Served>,
     missing: Vec<Kind>,
     failed: bool,
 }
 
 impl Explorer {
+    /// The kinds that are served. Those that were and are not any more are believed to be gone only
+    /// if their CRDs are: an API server that has just started does not know its CRDs yet.
+    async fn look(&self, client: &Client) -> Result<Served, kube::Error> {
+        let mut served = discover(client).await?;
+        for (kind, how) in self.last.iter().flat_map(Served::listed) {
+            if served.get(kind).is_some() {
+                continue;
+            }
+            let crd = self.crds.get_metadata_opt(&format!("{}.{}", how.plural, how.group)).await;
+            let is_there = match crd {
+                Ok(crd) => crd.is_some(),
+                // Who may not look keeps what there is.
+                Err(kube::Error::Api(status)) if status.code == 403 => true,
+                Err(error) => return Err(error),
+            };
+            if is_there {
+                served.keep(kind, how);
+            }
+        }
+        Ok(served)
+    }
+
     /// None if nobody listens.
     async fn tell(&mut self, served: Served, calm: bool) -> Option<()> {
         self.failed = false;

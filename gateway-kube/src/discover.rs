@@ -30,6 +30,11 @@ impl Served {
         self.by_kind.iter().map(|(kind, how)| (*kind, how)).filter(|(kind, _)| is_listed(*kind))
     }
 
+    /// Counts a kind as served that discovery does not show.
+    pub(crate) fn keep(&mut self, kind: Kind, how: &ApiResource) {
+        self.by_kind.insert(kind, how.clone());
+    }
+
     /// Whether there can be Gateways at all.
     pub(crate) fn has_gateways(&self) -> bool {
         self.by_kind.contains_key(&Kind::Gateway) && self.by_kind.contains_key(&Kind::GatewayClass)

@@ -33,6 +33,7 @@ pub mod rbac;
 mod reference;
 mod run;
 mod store;
+mod unreadable;
 mod watch;
 mod writer;
 

@@ -15,8 +15,8 @@ const REPEATED: &[&str] = &["kubectl.kubernetes.io/last-applied-configuration"];
 pub(crate) enum Read {
     /// It can be read.
     Whole(Box<Resource>, Version),
-    /// It cannot.
-    Unreadable(ObjectKey, String),
+    /// It cannot, for this reason.
+    Unreadable(ObjectKey, Version, String),
 }
 
 /// The stored form of an object as far as its status goes.
@@ -68,7 +68,7 @@ pub(crate) fn read(kind: Kind, mut object: DynamicObject) -> Read {
     }
     let metadata = match serde_json::to_value(&object.metadata) {
         Ok(metadata) => metadata,
-        Err(error) => return Read::Unreadable(key, error.to_string()),
+        Err(error) => return Read::Unreadable(key, version, error.to_string()),
     };
     let mut data = object.data;
     if let Value::Object(fields) = &mut data {
@@ -78,7 +78,7 @@ pub(crate) fn read(kind: Kind, mut object: DynamicObject) -> Read {
     drop_nulls(&mut data);
     match Resource::deserialize(kind, data) {
         Ok(resource) => Read::Whole(Box::new(resource), version),
-        Err(error) => Read::Unreadable(key, error.to_string()),
+        Err(error) => Read::Unreadable(key, version, error.to_string()),
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
     fn hostile_shapes_are_unreadable_and_nothing_worse() {
         for spec in [json!({"rules": 7}), json!({"hostnames": {"a": []}}), json!([1])] {
             let object = sent(json!({"metadata": {"namespace": "a", "name": "b"}, "spec": spec}));
-            let Read::Unreadable(key, error) = read(Kind::HttpRoute, object) else {
+            let Read::Unreadable(key, _, error) = read(Kind::HttpRoute, object) else {
                 panic!("{spec} cannot be read");
             };
             assert_eq!(key.to_string(), "HTTPRoute a/b");

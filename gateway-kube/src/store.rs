@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_core::{
-    api::{Kind, ObjectKey},
+    api::{EXPERIMENTAL_GROUP, Kind, ObjectKey},
     snapshot::Change,
 };
 
@@ -20,6 +20,8 @@ use crate::{
 pub(crate) struct Store {
     watches: BTreeMap<WatchId, Seen>,
     versions: BTreeMap<ObjectKey, Version>,
+    /// Objects that cannot be read, and why.
+    unreadable: BTreeMap<ObjectKey, String>,
     notices: Notices,
     /// Whether the API server did not answer the last time.
     lost: bool,
@@ -51,7 +53,13 @@ pub(crate) struct Taken {
 
 impl Store {
     pub(crate) fn new(notices: Notices) -> Self {
-        Self { watches: BTreeMap::new(), versions: BTreeMap::new(), notices, lost: false }
+        Self {
+            watches: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            notices,
+            lost: false,
+        }
     }
 
     /// Whether everything that is watched was seen once.
@@ -66,6 +74,11 @@ impl Store {
     /// The stored form of an object.
     pub(crate) fn version(&self, key: &ObjectKey) -> Option<&Version> {
         self.versions.get(key)
+    }
+
+    /// Why an object cannot be read; none if it can.
+    pub(crate) fn unreadable(&self, key: &ObjectKey) -> Option<&str> {
+        self.unreadable.get(key).map(String::as_str)
     }
 
     /// Learns the stored form from an answer, before a watch tells it.
@@ -83,16 +96,19 @@ impl Store {
 
     /// Learns of watches that were stopped and started.
     pub(crate) fn follow(&mut self, followed: Followed, taken: &mut Taken) {
+        let mut orphans = BTreeMap::new();
         for watch in followed.stopped {
             if let Some(seen) = self.watches.remove(&watch) {
-                self.forget(seen.keys, taken);
+                orphans.insert(seen.target, seen.keys);
             }
         }
         for (watch, target) in followed.started {
-            let keys = BTreeSet::new();
+            // Where a watch goes on in another version, what was seen stays until it has a list.
+            let keys = orphans.remove(&target).unwrap_or_default();
             let seen = Seen { target, keys, listing: None, listed: false, refused: false };
             self.watches.insert(watch, seen);
         }
+        orphans.into_values().for_each(|keys| self.forget(keys, taken));
     }
 
     /// Takes a message.
@@ -126,33 +142,31 @@ impl Store {
 
     fn object(&mut self, watch: WatchId, read: Read, taken: &mut Taken) {
         let Some(seen) = self.watches.get_mut(&watch) else { return };
-        let (key, upsert) = match read {
-            Read::Whole(resource, version) => {
-                let key = resource.key();
-                if has_status(key.kind) && self.versions.get(&key) != Some(&version) {
-                    self.versions.insert(key.clone(), version);
-                    taken.stored.push(key.clone());
-                }
-                (key, Some(Change::Upsert(*resource)))
-            }
-            Read::Unreadable(key, error) => {
-                (self.notices)(Notice::Unreadable { key: key.clone(), error });
-                (key, None)
-            }
+        let (key, version) = match &read {
+            Read::Whole(resource, version) => (resource.key(), version),
+            Read::Unreadable(key, version, _) => (key.clone(), version),
         };
-        // An object that cannot be read is one that we do not have: serving what it said before
-        // would hide from its owner that the change did not arrive.
-        match upsert {
-            Some(change) => {
-                seen.keys.insert(key.clone());
-                if let Some(listing) = &mut seen.listing {
-                    listing.insert(key);
-                }
-                taken.changes.push(change);
+        if has_status(key.kind) && self.versions.get(&key) != Some(version) {
+            self.versions.insert(key.clone(), version.clone());
+            taken.stored.push(key.clone());
+        }
+        seen.keys.insert(key.clone());
+        if let Some(listing) = &mut seen.listing {
+            listing.insert(key.clone());
+        }
+        match read {
+            Read::Whole(resource, _) => {
+                self.unreadable.remove(&key);
+                taken.changes.push(Change::Upsert(*resource));
             }
-            None => {
-                seen.keys.remove(&key);
-                self.forget([key], taken);
+            // An object that cannot be read is one that we do not have: serving what it said
+            // before would hide from its owner that the change did not arrive.
+            Read::Unreadable(_, _, error) => {
+                taken.changes.push(Change::Remove(key.clone()));
+                if self.unreadable.get(&key) != Some(&error) {
+                    (self.notices)(Notice::Unreadable { key: key.clone(), error: error.clone() });
+                    self.unreadable.insert(key, error);
+                }
             }
         }
     }
@@ -190,6 +204,7 @@ impl Store {
     fn forget(&mut self, keys: impl IntoIterator<Item = ObjectKey>, taken: &mut Taken) {
         for key in keys {
             self.versions.remove(&key);
+            self.unreadable.remove(&key);
             taken.changes.push(Change::Remove(key));
         }
     }

@@ -8,6 +8,7 @@
 //! wrote since; then the object is read again, and compared again.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::{Arc, OnceLock},
@@ -38,6 +39,7 @@ use crate::{
     notice::{Notice, Notices},
     object::Version,
     store::Store,
+    unreadable,
     watch::{Pauses, of_client},
 };
 
@@ -246,7 +248,10 @@ impl Writer {
                 Box::pin(write_status(api, key.clone(), body, before, self.events.clone()))
             }
         };
-        let wanted = builder.status().get(key).filter(|_| matches!(job, Job::Status(_))).cloned();
+        let wanted = match job {
+            Job::Status(key) => self.wanted(key, builder, store).map(Cow::into_owned),
+            Job::Finalizers(_) => None,
+        };
         let job = job.clone();
         Some(Box::pin(async move {
             let outcome = timeout(REQUEST, outcome).await;
@@ -262,7 +267,7 @@ impl Writer {
             self.settled.remove(key);
             return None;
         };
-        let wanted = builder.status().get(key)?;
+        let wanted = &self.wanted(key, builder, store)?;
         // The object is newer than what the status was made for: another status follows.
         if merge::generation(wanted) < version.generation && merge::generation(wanted).is_some() {
             return None;
@@ -278,6 +283,20 @@ impl Writer {
             "metadata": {"resourceVersion": version.resource_version},
             "status": patch.status,
         }))
+    }
+
+    /// The status that an object should have.
+    fn wanted<'b>(
+        &self,
+        key: &ObjectKey,
+        builder: &'b Builder,
+        store: &Store,
+    ) -> Option<Cow<'b, ObjectStatus>> {
+        if let Some(error) = store.unreadable(key) {
+            let version = store.version(key)?;
+            return unreadable::status(key.kind, version, &self.controller, error).map(Cow::Owned);
+        }
+        builder.status().get(key).map(Cow::Borrowed)
     }
 
     fn writing<'a>(&'a self, key: &'a ObjectKey, now: &'a str) -> Writing<'a> {

@@ -83,6 +83,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "itoa",
             "memchr",
             "mimalloc",
+            "nix",
             "notify",
             "pin-project-lite",
             "prometheus-client",

@@ -28,7 +28,9 @@ pub struct OwnedMatch {
 }
 
 impl OwnedMatch {
-    pub(crate) fn of(found: &Found<'_>, backend: Option<&Arc<Backend>>) -> Self {
+    /// The match of `found`, at the backend that was chosen.
+    #[must_use]
+    pub fn of(found: &Found<'_>, backend: Option<&Arc<Backend>>) -> Self {
         Self {
             listener: Arc::clone(found.listener),
             route: Arc::clone(found.route),

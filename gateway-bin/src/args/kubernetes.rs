@@ -19,11 +19,11 @@ pub struct KubernetesArgs {
 
     /// File that says how to reach the cluster [default: KUBECONFIG, ~/.kube/config, or the pod's
     /// service account]
-    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    #[arg(long, value_name = "FILE", conflicts_with = "paths")]
     pub kubeconfig: Option<PathBuf>,
 
     /// Context of the kubeconfig [default: its current one]
-    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    #[arg(long, value_name = "NAME", conflicts_with = "paths")]
     pub context: Option<String>,
 
     /// Serve the GatewayClasses with this spec.controllerName
@@ -31,27 +31,28 @@ pub struct KubernetesArgs {
         long,
         value_name = "DOMAIN/PATH",
         default_value = ControllerScope::DEFAULT_CONTROLLER,
+        conflicts_with = "paths",
         value_parser = controller_name
     )]
     pub controller_name: String,
 
     /// Namespace of the Lease by which replicas agree who writes status [default: that of the
     /// service account or context]
-    #[arg(long, value_name = "NAMESPACE", requires = "kubernetes")]
+    #[arg(long, value_name = "NAMESPACE", conflicts_with = "paths")]
     pub namespace: Option<String>,
 
     /// Write status without asking other replicas; for a single one
-    #[arg(long, requires = "kubernetes")]
+    #[arg(long, conflicts_with = "paths")]
     pub no_leader_election: bool,
 
     /// Addresses of this machine, one for each Gateway: 10.0.0.0/24, 10.0.0.5-10.0.0.9 or
     /// 10.0.0.1; may be repeated [default: all Gateways share --bind]
-    #[arg(long = "address-pool", value_name = "RANGE", requires = "kubernetes")]
+    #[arg(long = "address-pool", value_name = "RANGE", conflicts_with = "paths")]
     pub address_pool: Vec<AddressRange>,
 
     /// Folder in which what is served is kept, so that a start without API server can serve it; it
     /// holds private keys [default: nothing is kept]
-    #[arg(long, value_name = "FOLDER", requires = "kubernetes")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "paths")]
     pub cache: Option<PathBuf>,
 
     /// Where Gateways run
@@ -123,7 +124,8 @@ mod tests {
         check("--kubernetes", Ok(()));
         check("--kubernetes --address-pool 10.0.0.0/24 --address-pool 10.1.0.1", Ok(()));
         check("--kubernetes a.yaml", Err("cannot be used with"));
-        check("a.yaml --kubeconfig k", Err("--kubernetes"));
+        check("a.yaml --kubeconfig k", Err("cannot be used with"));
+        check("--kubeconfig k", Err("<PATH>"));
         check("--kubernetes --address-pool 10.0.0.0/99", Err("0 to 32"));
         check("--kubernetes --controller-name gateway", Err("a domain and a path"));
         check("--kubernetes --shape dedicated --config-address c.infra.svc:15443", Ok(()));

@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -61,16 +61,41 @@ pub async fn send_tls(
     trusted: &[u8],
     request: Request<Bytes>,
 ) -> io::Result<Reply> {
+    send_tls_as(address, trusted, None, request).await
+}
+
+/// Sends a request like [`send_tls`], as a client with this certificate and key (PEM).
+///
+/// # Errors
+///
+/// As [`send_tls`], also if the server does not want this client.
+pub async fn send_tls_as(
+    address: SocketAddr,
+    trusted: &[u8],
+    client: Option<&[u8]>,
+    request: Request<Bytes>,
+) -> io::Result<Reply> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(trusted) {
         roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
     }
     // Not the provider of the process: a library must not set one.
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match client {
+        None => builder.with_no_client_auth(),
+        Some(pem) => {
+            let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>();
+            let key = PrivateKeyDer::from_pem_slice(pem).map_err(io::Error::other)?;
+            let chain = chain.map_err(io::Error::other)?;
+            builder.with_client_auth_cert(chain, key).map_err(io::Error::other)?
+        }
+    };
+    if request.version() == Version::HTTP_2 {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+    }
     let host = request.uri().host().unwrap_or_default().to_owned();
     let name = ServerName::try_from(host).map_err(io::Error::other)?;
     let stream = TcpStream::connect(address).await?;

@@ -30,7 +30,11 @@ use hyper_util::{
     server::conn::auto,
 };
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::TlsAcceptor;
 
 use crate::args::{EchoArgs, parse_duration};
 
@@ -111,12 +115,23 @@ pub fn run(args: &EchoArgs) -> ExitCode {
 
 /// Answers all connections of a listener. Ends only by being dropped, and its connections with it.
 pub async fn serve(listener: TcpListener, identity: Identity) {
+    serve_over(listener, identity, None).await;
+}
+
+/// As [`serve`], over TLS if there is an acceptor.
+pub(super) async fn serve_over(
+    listener: TcpListener,
+    identity: Identity,
+    tls: Option<TlsAcceptor>,
+) {
     let backend = Arc::new(Backend { identity, requests: AtomicU64::new(0) });
     let mut connections = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection(stream, backend.clone()))),
+                Ok((stream, _)) => {
+                    connections.spawn(accepted_by(stream, tls.clone(), backend.clone()));
+                }
                 // Out of file descriptors, most likely: let some connections end first.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
@@ -130,10 +145,25 @@ struct Backend {
     requests: AtomicU64,
 }
 
-async fn connection(stream: tokio::net::TcpStream, backend: Arc<Backend>) {
+async fn accepted_by(stream: TcpStream, tls: Option<TlsAcceptor>, backend: Arc<Backend>) {
     if let Err(_no_small_packets) = stream.set_nodelay(true) {
         return;
     }
+    match tls {
+        None => connection(stream, backend).await,
+        Some(tls) => {
+            // A handshake that fails is the client's affair.
+            if let Ok(stream) = tls.accept(stream).await {
+                connection(stream, backend).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    backend: Arc<Backend>,
+) {
     let service = hyper::service::service_fn(move |request| {
         let backend = backend.clone();
         async move { answer(request, &backend).await }

@@ -1,6 +1,6 @@
 //! What is refused or cleaned of a backend's answer before a client sees it.
 
-use http::{HeaderMap, HeaderValue, StatusCode, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
 
 use super::hop;
 
@@ -65,7 +65,7 @@ fn admit_upgrade(
 /// Fields that must not come at the end of a message: they would change what came before, or pass
 /// a check that looked at the head only (RFC 9110 section 6.5.1).
 pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
-    const FORBIDDEN: [header::HeaderName; 12] = [
+    const FORBIDDEN: [HeaderName; 12] = [
         header::AUTHORIZATION,
         header::CONNECTION,
         header::CONTENT_ENCODING,
@@ -80,6 +80,12 @@ pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
         header::TRANSFER_ENCODING,
     ];
     for name in &FORBIDDEN {
+        trailers.remove(name);
+    }
+    // Some backends read trailers as fields that came late.
+    let is_forgeable = |name: &&HeaderName| super::forwarded::is_forgeable(name.as_str());
+    let forgeable: Vec<HeaderName> = trailers.keys().filter(is_forgeable).cloned().collect();
+    for name in forgeable {
         trailers.remove(name);
     }
 }

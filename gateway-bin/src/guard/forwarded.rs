@@ -1,4 +1,5 @@
-//! What backends are told about the client: `X-Forwarded-For`, `-Proto` and `-Host`.
+//! What backends are told about the client: `X-Forwarded-For`, `-Proto`, `-Host` and
+//! `-Client-Cert`.
 
 use std::net::IpAddr;
 
@@ -8,12 +9,14 @@ use http::{HeaderName, HeaderValue, header, request};
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 
 /// The other end of a client's connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
     address: HeaderValue,
     scheme: Scheme,
+    certificate: Option<HeaderValue>,
 }
 
 impl Peer {
@@ -22,7 +25,14 @@ impl Peer {
     pub fn new(address: IpAddr, scheme: Scheme) -> Self {
         // IPv4 clients of an IPv6 socket are known by their IPv4 address.
         let address = HeaderValue::from_str(&address.to_canonical().to_string());
-        Self { address: address.unwrap_or(HeaderValue::from_static("unknown")), scheme }
+        let address = address.unwrap_or(HeaderValue::from_static("unknown"));
+        Self { address, scheme, certificate: None }
+    }
+
+    /// With a verified certificate, which backends are told of in these words.
+    #[must_use]
+    pub fn with_certificate(self, certificate: HeaderValue) -> Self {
+        Self { certificate: Some(certificate), ..self }
     }
 
     /// The address as text.
@@ -51,6 +61,9 @@ pub(super) fn is_forgeable(name: &str) -> bool {
 pub(super) fn set(head: &mut request::Parts, peer: &Peer, trusted_hops: usize) {
     let proto = HeaderValue::from_static(peer.scheme.as_str());
     let host = head.headers.get(header::HOST).cloned();
+    if let Some(certificate) = &peer.certificate {
+        head.headers.insert(CERTIFICATE, certificate.clone());
+    }
     if trusted_hops == 0 {
         head.headers.insert(FOR, peer.address.clone());
         head.headers.insert(PROTO, proto);

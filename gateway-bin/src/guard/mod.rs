@@ -52,6 +52,9 @@ pub struct Limits {
     /// Proxies before this one whose `X-Forwarded-*` fields are believed. With 0 those of the
     /// client are dropped.
     pub trusted_hops: usize,
+    /// Whether backends are told who a client is by its verified certificate, in the field
+    /// `X-Forwarded-Client-Cert`. What clients write there themselves is dropped always.
+    pub client_certificates: bool,
 }
 
 impl Default for Limits {
@@ -70,6 +73,7 @@ impl Default for Limits {
             connections_per_bind: 10_000,
             streams: 100,
             trusted_hops: 0,
+            client_certificates: false,
         }
     }
 }
@@ -199,6 +203,8 @@ impl Seen {
             "keep-alive" | "proxy-connection" | "http2-settings" => {
                 self.dropped.push(name.clone());
             }
+            // No proxy in front can know who the other end of this connection is.
+            "x-forwarded-client-cert" => self.dropped.push(name.clone()),
             other if forwarded::is_forgeable(other) && limits.trusted_hops == 0 => {
                 self.dropped.push(name.clone());
             }
@@ -390,6 +396,19 @@ mod tests {
         got.sort();
         let got: Vec<(&str, &str)> = got.iter().map(|(n, v)| (&**n, &**v)).collect();
         assert_eq!(got, expect);
+    }
+
+    #[test]
+    fn no_client_says_who_it_is_by_certificate() {
+        for trusted_hops in [0, 2] {
+            let limits = Limits { trusted_hops, ..Limits::default() };
+            for name in ["x-forwarded-client-cert", "X_Forwarded_Client_Cert"] {
+                let request = head(Version::HTTP_11, "GET", "/", &[HOST, (name, "Hash=1")]);
+                let (head, admitted) = admit_on(request, &limits);
+                admitted.expect("admitted");
+                assert!(!head.headers.keys().any(|name| name.as_str().ends_with("cert")));
+            }
+        }
     }
 
     const FOR: (&str, &str) = ("x-forwarded-for", "192.0.2.7");

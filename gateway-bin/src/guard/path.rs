@@ -100,3 +100,25 @@ fn replace(head: &mut request::Parts, mut path: Vec<u8>) -> Result<(), Refusal> 
     head.uri = Uri::from_parts(parts).map_err(|_| Refusal::bad("the path is malformed"))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use gateway_core::matcher::normal_path;
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::settle;
+
+    proptest! {
+        #[test]
+        fn admitted_paths_have_the_form_that_routes_are_compared_in(
+            path in "(/([a-z.;~]|%[0-9a-fA-F]{2}|%[2-7][0-9a-fA-F]){0,5}){1,3}",
+        ) {
+            let request = Request::get(&path).body(()).expect("a request");
+            let (mut head, ()) = request.into_parts();
+            if settle(&mut head).is_ok() {
+                prop_assert_eq!(head.uri.path(), normal_path(&path));
+            }
+        }
+    }
+}

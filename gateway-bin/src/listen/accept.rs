@@ -1,24 +1,69 @@
-//! Taking connections from a socket, within limits.
+//! Taking connections and datagrams from a socket, within limits.
 
-use std::{
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::watch,
+    time::sleep,
 };
 
-use tokio::{net::TcpListener, sync::watch, time::sleep};
-
-use super::{BindState, connection, drain::Counted};
-use crate::proxy::Proxy;
+use super::{BindKind, BindState, Serve, Server, connection, drain::Counted};
+use crate::telemetry::{StreamProtocol, StreamRecord};
 
 /// The pause after the system could not give a connection, such as for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Begins to serve a socket.
+///
+/// # Errors
+/// If the runtime does not take it.
+pub(crate) fn begin(serve: Serve, server: &Arc<Server>) -> io::Result<()> {
+    let Serve { socket, bind, closed } = serve;
+    let server = Arc::clone(server);
+    if bind.kind == BindKind::Udp {
+        let socket = UdpSocket::from_std(socket.into())?;
+        tokio::spawn(take_datagrams(socket, bind, server, closed));
+    } else {
+        let listener = TcpListener::from_std(socket.into())?;
+        tokio::spawn(accept(listener, bind, server, closed));
+    }
+    Ok(())
+}
+
+/// Takes datagrams until `closed` changes. Sessions end with the socket, since their answers leave
+/// from it.
+async fn take_datagrams(
+    socket: UdpSocket,
+    bind: Arc<BindState>,
+    server: Arc<Server>,
+    mut closed: watch::Receiver<bool>,
+) {
+    let until = async {
+        // The program is gone if this fails.
+        let _ = closed.wait_for(|closed| *closed).await;
+    };
+    let (proxy, label) = (Arc::clone(&server.proxy), Arc::clone(&bind.label));
+    let port = bind.udp.clone().on_end(move |session| {
+        // The others are counted only: a flood from forged sources would fill the log.
+        if session.answered {
+            proxy.telemetry().stream_ended(&StreamRecord {
+                begun: session.begun,
+                protocol: StreamProtocol::Udp,
+                peer: session.client,
+                bind: Arc::clone(&label),
+                ended: session.ended,
+            });
+        }
+    });
+    server.streams.udp(socket, &port, &server.table, until).await;
+}
+
 /// Accepts until `closed` changes, then takes what has already arrived and closes the socket.
-pub(crate) async fn accept(
+async fn accept(
     listener: TcpListener,
     bind: Arc<BindState>,
-    proxy: Arc<Proxy>,
-    all: Arc<AtomicUsize>,
+    server: Arc<Server>,
     mut closed: watch::Receiver<bool>,
 ) {
     loop {
@@ -28,37 +73,39 @@ pub(crate) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((socket, peer)) => begin(socket, peer, &bind, &proxy, &all),
+            Ok((socket, peer)) => take(socket, peer, &bind, &server),
             Err(_) => {
-                proxy.telemetry().accept_failed(&bind.label);
+                server.proxy.telemetry().accept_failed(&bind.label);
                 sleep(PAUSE).await;
             }
         }
     }
     // The kernel resets what it has queued for a socket that is closed.
     while let Some(Ok((socket, peer))) = now_or_never(listener.accept()).await {
-        begin(socket, peer, &bind, &proxy, &all);
+        take(socket, peer, &bind, &server);
     }
+    // Whoever waits for the socket to be closed is told by the end of `closed`.
+    drop(listener);
+    drop(closed);
 }
 
-fn begin(
+fn take(
     socket: tokio::net::TcpStream,
     peer: std::net::SocketAddr,
     bind: &Arc<BindState>,
-    proxy: &Arc<Proxy>,
-    all: &Arc<AtomicUsize>,
+    server: &Arc<Server>,
 ) {
-    let limits = proxy.limits();
+    let limits = server.proxy.limits();
     let counted = Counted::try_new(&bind.connections, limits.connections_per_bind)
-        .and_then(|here| Some((here, Counted::try_new(all, limits.connections)?)));
+        .and_then(|here| Some((here, Counted::try_new(&server.connections, limits.connections)?)));
     let Some(counted) = counted else {
-        proxy.telemetry().connection_refused(&bind.label);
+        server.proxy.telemetry().connection_refused(&bind.label);
         return;
     };
-    let (bind, proxy) = (Arc::clone(bind), Arc::clone(proxy));
+    let (bind, server) = (Arc::clone(bind), Arc::clone(server));
     let member = bind.drain.join();
     tokio::spawn(async move {
-        connection::serve(socket, peer, bind, proxy, member).await;
+        connection::serve(socket, peer, bind, server, member).await;
         drop(counted);
     });
 }

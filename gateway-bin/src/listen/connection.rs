@@ -12,6 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use gateway_core::matcher::Scheme;
+use gateway_tower::OwnedIngress;
 use hyper::{
     Request,
     body::Incoming,
@@ -27,13 +28,16 @@ use tokio::{
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
-    BindState, ConnectionState, PREFACE,
+    BindKind, BindState, ConnectionState, PREFACE, Server,
     drain::Member,
+    identity::client_certificate,
     io::{GuardedIo, Socket},
+    stream::{self, Shaken},
 };
 use crate::{
     guard::{Limits, Peer},
     proxy::{ClientSide, Proxy},
+    stream::Client,
     upstream::HYPER_HEADERS,
 };
 
@@ -42,73 +46,99 @@ pub(super) async fn serve(
     socket: TcpStream,
     peer: SocketAddr,
     bind: Arc<BindState>,
-    proxy: Arc<Proxy>,
+    server: Arc<Server>,
     member: Member,
 ) {
     // A socket that refuses this is about to fail anyway.
     let _ = socket.set_nodelay(true);
-    let connection = Opening { peer, bind, proxy, member };
-    if connection.bind.is_tls() {
-        connection.serve_tls(socket).await;
-    } else {
-        connection.serve_plain(socket).await;
+    let mut client = Client::new(socket, peer);
+    if server.proxies.contains(peer.ip()) {
+        let limit = server.proxy.limits().head_time;
+        if client.read_proxy_header(limit).await.is_err() {
+            server.proxy.telemetry().proxy_header_failed(&bind.label);
+            return;
+        }
+    }
+    let peer = client.source();
+    // PERF: a stream's future is larger than that of a connection of HTTP, and is apart from it.
+    match bind.kind {
+        BindKind::Http => Opening { peer, bind, server, member }.serve_plain(client).await,
+        BindKind::Tls => Opening { peer, bind, server, member }.serve_tls(client).await,
+        BindKind::Tcp => Box::pin(stream::serve_tcp(client, bind, server, member)).await,
+        // INVARIANT: sockets of datagrams have no connections.
+        BindKind::Udp => {}
     }
 }
 
 struct Opening {
     peer: SocketAddr,
     bind: Arc<BindState>,
-    proxy: Arc<Proxy>,
+    server: Arc<Server>,
     member: Member,
 }
 
 impl Opening {
-    async fn serve_tls(self, socket: TcpStream) {
-        let limit = self.proxy.limits().handshake_time;
-        let Ok(Some((socket, sni))) = timeout(limit, self.shake_hands(socket)).await else {
-            self.proxy.telemetry().handshake_failed(&self.bind.label);
-            return;
+    async fn serve_tls(mut self, client: Client) {
+        let shaken = if self.bind.tls.load().has_streams() {
+            let until = &mut self.member;
+            Box::pin(stream::serve_tls(client, &self.bind, &self.server, until)).await
+        } else {
+            let limit = self.server.proxy.limits().handshake_time;
+            let shaken = timeout(limit, self.shake_hands(client)).await.unwrap_or(None);
+            if shaken.is_none() {
+                self.server.proxy.telemetry().handshake_failed(&self.bind.label);
+            }
+            shaken
         };
-        let http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
-        let client = self.client(Scheme::Https, sni.as_deref());
-        let socket = Socket::Tls(Box::new(socket));
+        let Some(Shaken { stream, sni, setup }) = shaken else { return };
+        let session = stream.get_ref().1;
+        let http2 = session.alpn_protocol() == Some(b"h2");
+        let mut peer = Peer::new(self.peer.ip(), Scheme::Https);
+        if self.server.proxy.limits().client_certificates
+            && let Some(certificate) = client_certificate(session, setup.lenient.as_ref())
+        {
+            peer = peer.with_certificate(certificate);
+        }
+        let client = self.client(peer, |ingress| ingress.over_tls(sni.as_deref()));
+        let socket = Socket::Tls(Box::new(stream));
         self.serve_http(socket, Bytes::new(), http2, client).await;
     }
 
-    async fn shake_hands(
-        &self,
-        socket: TcpStream,
-    ) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, Option<Box<str>>)> {
-        let hello = LazyConfigAcceptor::new(Default::default(), socket).await.ok()?;
+    async fn shake_hands(&self, client: Client) -> Option<Shaken> {
+        let hello = LazyConfigAcceptor::new(Default::default(), client).await.ok()?;
         let sni: Option<Box<str>> = hello.client_hello().server_name().map(Into::into);
         // SPEC: a name that no listener serves is closed without an answer.
-        let config = self.bind.tls.load().choose(sni.as_deref()).cloned()?;
-        Some((hello.into_stream(config).await.ok()?, sni))
+        let setup = self.bind.tls.load().choose(sni.as_deref()).cloned()?;
+        let stream = hello.into_stream(Arc::clone(&setup.config)).await.ok()?;
+        Some(Shaken { stream, sni, setup })
     }
 
-    async fn serve_plain(self, mut socket: TcpStream) {
-        let limits = self.proxy.limits();
-        let first = sniff(&mut socket, limits.idle_time, limits.head_time).await;
+    async fn serve_plain(self, client: Client) {
+        let limits = self.server.proxy.limits();
+        let (mut socket, ahead) = client.into_parts();
+        let first = sniff(&mut socket, ahead, limits.idle_time, limits.head_time).await;
         let Ok((first, http2)) = first else { return };
-        let client = self.client(Scheme::Http, None);
+        let peer = Peer::new(self.peer.ip(), Scheme::Http);
+        let client = self.client(peer, |ingress| ingress);
         self.serve_http(Socket::Plain(socket), first, http2, client).await;
     }
 
-    fn client(&self, scheme: Scheme, sni: Option<&str>) -> Arc<ClientSide> {
-        let ingress = self.bind.ingress.clone().from_peer(self.peer);
+    fn client(
+        &self,
+        peer: Peer,
+        way: impl FnOnce(OwnedIngress) -> OwnedIngress,
+    ) -> Arc<ClientSide> {
         Arc::new(ClientSide {
-            peer: Peer::new(self.peer.ip(), scheme),
-            ingress: match scheme {
-                Scheme::Http => ingress,
-                Scheme::Https => ingress.over_tls(sni),
-            },
+            peer,
+            ingress: way(self.bind.ingress.clone().from_peer(self.peer)),
             state: Arc::new(ConnectionState::default()),
             bind: Arc::clone(&self.bind),
         })
     }
 
     async fn serve_http(self, socket: Socket, first: Bytes, http2: bool, client: Arc<ClientSide>) {
-        let Self { proxy, mut member, .. } = self;
+        let Self { server, mut member, .. } = self;
+        let proxy = Arc::clone(&server.proxy);
         let state = Arc::clone(&client.state);
         let limits = proxy.limits().clone();
         let service = service_fn(move |request: Request<Incoming>| {
@@ -157,20 +187,17 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// Reads until it is clear whether the client begins with the preface of HTTP/2. What was read
-/// comes back.
+/// Reads until it is clear whether the client begins with the preface of HTTP/2, of which `ahead`
+/// may be a part. What was read comes back.
 async fn sniff(
     socket: &mut TcpStream,
+    ahead: Vec<u8>,
     patience: Duration,
     rest: Duration,
 ) -> io::Result<(Bytes, bool)> {
-    let mut first = BytesMut::with_capacity(1024);
-    let mut limit = patience;
+    let mut first = BytesMut::with_capacity(1024.max(ahead.len()));
+    first.extend_from_slice(&ahead);
     loop {
-        let read = timeout(limit, socket.read_buf(&mut first)).await;
-        if read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
         let length = first.len().min(PREFACE.len());
         if first[..length] != PREFACE[..length] {
             if speaks_no_http(&first) {
@@ -181,7 +208,11 @@ async fn sniff(
         if length == PREFACE.len() {
             return Ok((first.freeze(), true));
         }
-        limit = rest;
+        let limit = if first.is_empty() { patience } else { rest };
+        let read = timeout(limit, socket.read_buf(&mut first)).await;
+        if read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     }
 }
 

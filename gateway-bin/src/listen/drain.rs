@@ -1,19 +1,24 @@
 //! Telling connections to end after the request that they are at.
 
 use std::{
+    future::{pending, poll_fn},
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
     },
-    task::Waker,
+    task::{Poll, Waker},
+    time::Duration,
 };
+
+use tokio::time::sleep;
 
 use crate::upstream::lock;
 
 /// A group of connections that are drained together.
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
-    begun: AtomicBool,
+    /// Once it has begun: how long what has no end by itself may go on.
+    begun: OnceLock<Option<Duration>>,
     members: Mutex<Members>,
 }
 
@@ -24,9 +29,11 @@ struct Members {
 }
 
 impl Drain {
-    /// Tells all members, also those that come later.
-    pub(crate) fn begin(&self) {
-        self.begun.store(true, Ordering::Release);
+    /// Tells all members, also those that come later. Streams may go on for the time `patience`;
+    /// without it somebody else sees to it that they end.
+    pub(crate) fn begin(&self, patience: Option<Duration>) {
+        // Begun twice, the first counts.
+        let _ = self.begun.set(patience);
         let wakers: Vec<Waker> =
             lock(&self.members).wakers.iter().flatten().map(Waker::clone).collect();
         wakers.into_iter().for_each(Waker::wake);
@@ -34,7 +41,7 @@ impl Drain {
 
     /// Whether members should end.
     pub(crate) fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Acquire)
+        self.begun.get().is_some()
     }
 
     /// Adds a connection.
@@ -65,6 +72,16 @@ impl Member {
         }
         // After the waker was left: whoever begins now finds it.
         self.drain.has_begun()
+    }
+
+    /// Ready when a connection that does not end by itself has to be broken off.
+    pub(crate) async fn time_over(&mut self) {
+        poll_fn(|cx| if self.should_end(cx.waker()) { Poll::Ready(()) } else { Poll::Pending })
+            .await;
+        match self.drain.begun.get() {
+            Some(Some(patience)) => sleep(*patience).await,
+            _ => pending().await,
+        }
     }
 }
 
@@ -112,7 +129,7 @@ mod tests {
         assert!(!first.should_end(Waker::noop()));
         drop(second);
         assert_eq!(drain.join().place, 1);
-        drain.begin();
+        drain.begin(None);
         assert!(first.should_end(Waker::noop()));
         assert!(drain.join().should_end(Waker::noop()));
     }

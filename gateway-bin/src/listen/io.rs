@@ -25,17 +25,20 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::interim::Interim;
-use crate::guard::{
-    Limits,
-    frames::FrameGuard,
-    framing::{FoundFraming, HeadScan},
+use crate::{
+    guard::{
+        Limits,
+        frames::FrameGuard,
+        framing::{FoundFraming, HeadScan},
+    },
+    stream::Client,
 };
 
 /// A client's socket.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Client>>),
 }
 
 /// What the bytes of a connection and its requests tell each other.

@@ -1,64 +1,54 @@
 //! Sockets of Gateways and the connections of clients.
 //!
-//! In: the binds of a topology. Out: requests for `proxy`, each with the socket it came in by.
-//! Not here yet: TLSRoute, TCPRoute and UDPRoute listeners; sockets with nothing else are reported
-//! as not served.
+//! In: the binds of a topology. Out: requests for `proxy`, each with the socket it came in by, and
+//! connections and datagrams for `stream`. Not here: where any of them goes.
 
 mod accept;
+mod bind;
 mod connection;
 mod drain;
+mod identity;
 mod interim;
 mod io;
 mod socket;
+mod stream;
 mod tls;
 
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use gateway_core::{
     api::{AddressType, GatewayStatusAddress, ObjectKey},
-    resolve::topology::{
-        Bind, BindAddress, BindKey, Listener, ListenerProtocol, Topology, Transport,
-    },
+    resolve::topology::{Bind, BindAddress, BindKey, Topology},
     snapshot::{self, Observed},
 };
 use gateway_tower::OwnedIngress;
 use rustls::crypto::CryptoProvider;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 pub use socket::Addresses;
 
-pub(crate) use accept::accept;
+pub(crate) use accept::begin;
+pub(crate) use bind::{BindKind, BindState, Server};
 pub(crate) use drain::Drain;
 pub(crate) use interim::Interim;
 pub(crate) use io::{ActiveRequest, ConnectionState};
 
+use bind::listeners;
 use tls::{TlsFactory, TlsListeners};
+
+use crate::stream::UdpPort;
+
+/// How long workers may take to close the sockets of a port that is opened anew.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// What HTTP/2 clients with prior knowledge send first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// An open bind as connections see it.
-#[derive(Debug)]
-pub(crate) struct BindState {
-    /// The address as metrics name it.
-    pub(crate) label: Arc<str>,
-    pub(crate) ingress: OwnedIngress,
-    pub(crate) connections: Arc<AtomicUsize>,
-    pub(crate) drain: Arc<Drain>,
-    secure: bool,
-    tls: ArcSwap<TlsListeners>,
-}
-
-impl BindState {
-    fn is_tls(&self) -> bool {
-        self.secure
-    }
-}
 
 /// The sockets of the program.
 #[derive(Debug)]
@@ -66,6 +56,8 @@ pub(crate) struct Sockets {
     addresses: Addresses,
     workers: usize,
     tls: TlsFactory,
+    /// How long streams of a bind that is closed may go on.
+    drain: Duration,
     open: BTreeMap<BindKey, Open>,
 }
 
@@ -79,26 +71,32 @@ struct Open {
 /// Sockets that a worker is to serve.
 #[derive(Debug)]
 pub(crate) struct Serve {
-    pub(crate) socket: std::net::TcpListener,
+    pub(crate) socket: socket2::Socket,
     pub(crate) bind: Arc<BindState>,
     pub(crate) closed: watch::Receiver<bool>,
 }
 
 impl Sockets {
-    pub(crate) fn new(addresses: Addresses, workers: usize, provider: Arc<CryptoProvider>) -> Self {
-        Self { addresses, workers, tls: TlsFactory::new(provider), open: BTreeMap::new() }
+    pub(crate) fn new(
+        addresses: Addresses,
+        workers: usize,
+        drain: Duration,
+        provider: Arc<CryptoProvider>,
+    ) -> Self {
+        Self { addresses, workers, drain, tls: TlsFactory::new(provider), open: BTreeMap::new() }
     }
 
     /// Gives Gateways the addresses of `own`. Sockets at the former address of one are closed.
     pub(crate) fn assign(&mut self, own: &BTreeMap<ObjectKey, IpAddr>) {
         let before = std::mem::replace(&mut self.addresses.own, own.clone());
+        let drain = self.drain;
         self.open.retain(|key, open| {
             let same = match &key.address {
                 BindAddress::Own(gateway) => before.get(gateway) == own.get(gateway),
                 _ => true,
             };
             if !same {
-                open.close();
+                open.close(Some(drain));
             }
             same
         });
@@ -109,16 +107,7 @@ impl Sockets {
     pub(crate) async fn open(&mut self, topology: &Topology) -> (Observed, Vec<Vec<Serve>>) {
         let mut observed = Observed::default();
         let mut serve: Vec<Vec<Serve>> = (0..self.workers).map(|_| Vec::new()).collect();
-        // Binds that change between plain text and TLS are closed first: their connections are
-        // of the wrong kind.
-        self.open.retain(|key, open| {
-            let bind = topology.binds.iter().find(|bind| bind.key == *key);
-            let same = bind.is_none_or(|bind| is_secure(topology, bind) == open.state.secure);
-            if !same {
-                open.close();
-            }
-            same
-        });
+        self.close_changed(topology).await;
         for bind in &topology.binds {
             let state = match self.open_bind(topology, bind, &mut serve).await {
                 Ok(()) => snapshot::BindState::Bound,
@@ -130,22 +119,41 @@ impl Sockets {
         (observed, serve)
     }
 
+    /// Closes the binds that are of another kind from now on: what connects to them would be taken
+    /// for the wrong thing.
+    async fn close_changed(&mut self, topology: &Topology) {
+        let changed: Vec<BindKey> = topology
+            .binds
+            .iter()
+            .filter(|bind| {
+                let open = self.open.get(&bind.key);
+                open.is_some_and(|open| open.state.kind != BindKind::of(topology, bind))
+            })
+            .map(|bind| bind.key.clone())
+            .collect();
+        for key in changed {
+            let Some(open) = self.open.remove(&key) else { continue };
+            open.close(Some(self.drain));
+            // A worker that hangs keeps its socket, and some connections come in by it.
+            let _ = timeout(CLOSE_TIME, open.closed.closed()).await;
+        }
+    }
+
     /// Closes the binds that `topology` does not have. Their connections end after the request
     /// that they are at.
     pub(crate) fn close_others(&mut self, topology: &Topology) {
         self.open.retain(|key, open| {
-            let wanted =
-                topology.binds.iter().any(|bind| bind.key == *key && is_http(topology, bind));
+            let wanted = topology.binds.iter().any(|bind| bind.key == *key);
             if !wanted {
-                open.close();
+                open.close(Some(self.drain));
             }
             wanted
         });
     }
 
-    /// Closes all binds.
+    /// Closes all binds. Streams go on until the workers end.
     pub(crate) fn close_all(&mut self) {
-        self.open.values().for_each(Open::close);
+        self.open.values().for_each(|open| open.close(None));
         self.open.clear();
     }
 
@@ -185,26 +193,27 @@ impl Sockets {
         bind: &Bind,
         serve: &mut [Vec<Serve>],
     ) -> Result<(), String> {
-        if !is_http(topology, bind) {
-            return Err("listeners of this protocol are not served yet".to_owned());
-        }
         let listeners: Vec<_> = listeners(topology, bind).cloned().collect();
         if let Some(open) = self.open.get(&bind.key) {
             let tls = self.tls.listeners(&listeners, &open.state.tls.load());
             open.state.tls.store(Arc::new(tls));
             return Ok(());
         }
-        let taken: Vec<_> = self.open.values().flat_map(|open| open.addresses.clone()).collect();
+        let same_transport = |open: &&Open| open.state.key.transport == bind.key.transport;
+        let taken = self.open.values().filter(same_transport);
+        let taken: Vec<_> = taken.flat_map(|open| open.addresses.clone()).collect();
         let opened = socket::open(&bind.key, &self.addresses, self.workers, &taken).await?;
         let label = opened.addresses.first().map(ToString::to_string).unwrap_or_default();
         let tls = self.tls.listeners(&listeners, &TlsListeners::default());
         let state = Arc::new(BindState {
             label: label.into(),
+            kind: BindKind::of(topology, bind),
+            key: bind.key.clone(),
             ingress: OwnedIngress::bind(bind.key.clone()),
             connections: Arc::default(),
             drain: Arc::default(),
-            secure: is_secure(topology, bind),
             tls: ArcSwap::from_pointee(tls),
+            udp: UdpPort::new(bind.key.clone()),
         });
         let (closed, receiver) = watch::channel(false);
         for (of_worker, sockets) in serve.iter_mut().zip(opened.sockets) {
@@ -221,27 +230,9 @@ impl Sockets {
 }
 
 impl Open {
-    fn close(&self) {
+    fn close(&self, patience: Option<Duration>) {
         // No worker listens any more if this fails.
         let _ = self.closed.send(true);
-        self.state.drain.begin();
+        self.state.drain.begin(patience);
     }
-}
-
-fn listeners<'t>(topology: &'t Topology, bind: &Bind) -> impl Iterator<Item = &'t Arc<Listener>> {
-    let ids: Vec<_> = bind.listeners.clone();
-    ids.into_iter().filter_map(|id| topology.listeners.get(id.0 as usize))
-}
-
-fn is_http(topology: &Topology, bind: &Bind) -> bool {
-    let http = |listener: &Arc<Listener>| {
-        matches!(listener.protocol, ListenerProtocol::Http | ListenerProtocol::Https(_))
-    };
-    bind.key.transport == Transport::Tcp && listeners(topology, bind).any(http)
-}
-
-fn is_secure(topology: &Topology, bind: &Bind) -> bool {
-    listeners(topology, bind).any(|listener| {
-        !matches!(listener.protocol, ListenerProtocol::Http | ListenerProtocol::Tcp)
-    })
 }

@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
 };
 
 use gateway_core::{
     api::ObjectKey,
-    resolve::topology::{BindAddress, BindKey},
+    resolve::topology::{BindAddress, BindKey, Transport},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::lookup_host;
@@ -67,10 +67,11 @@ impl Addresses {
 pub(crate) struct Opened {
     pub(crate) addresses: Vec<SocketAddr>,
     /// For each worker its sockets.
-    pub(crate) sockets: Vec<Vec<TcpListener>>,
+    pub(crate) sockets: Vec<Vec<Socket>>,
 }
 
-/// Opens the sockets of `key` for `workers` threads. `taken` are the addresses of other binds.
+/// Opens the sockets of `key` for `workers` threads. `taken` are the addresses of other binds of
+/// the same transport.
 ///
 /// # Errors
 /// With the reason, for the status of the Gateway.
@@ -82,6 +83,12 @@ pub(crate) async fn open(
 ) -> Result<Opened, String> {
     let port = addresses.port(key.port).ok_or("with the port offset there is no such port")?;
     let fallback = SocketAddr::new(addresses.default, port);
+    if let BindAddress::Hostname(name) = &key.address
+        && !addresses.usable.is_empty()
+        && !is_usable(&look_up(name, port).await.unwrap_or_default(), addresses)
+    {
+        return Err(format!("{name} leads to no address of this gateway"));
+    }
     let wanted = match &key.address {
         BindAddress::Default => vec![fallback],
         BindAddress::Own(gateway) => {
@@ -93,15 +100,17 @@ pub(crate) async fn open(
         }
         BindAddress::Ip(ip) => vec![SocketAddr::new(*ip, port)],
         BindAddress::Hostname(name) => match look_up(name, port).await {
-            Ok(found) if is_usable(&found, addresses) => match open_all(&found, workers, taken) {
-                Ok(opened) => return Ok(opened),
-                // The name is that of a load balancer or Service in front of this program.
-                Err(_) => vec![fallback],
-            },
+            Ok(found) if is_usable(&found, addresses) => {
+                match open_all(key.transport, &found, workers, taken) {
+                    Ok(opened) => return Ok(opened),
+                    // The name is that of a load balancer or Service in front of this program.
+                    Err(_) => vec![fallback],
+                }
+            }
             _ => vec![fallback],
         },
     };
-    open_all(&wanted, workers, taken)
+    open_all(key.transport, &wanted, workers, taken)
 }
 
 fn is_usable(found: &[SocketAddr], addresses: &Addresses) -> bool {
@@ -115,7 +124,12 @@ async fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-fn open_all(wanted: &[SocketAddr], workers: usize, taken: &[SocketAddr]) -> Result<Opened, String> {
+fn open_all(
+    transport: Transport,
+    wanted: &[SocketAddr],
+    workers: usize,
+    taken: &[SocketAddr],
+) -> Result<Opened, String> {
     let mut opened =
         Opened { addresses: Vec::new(), sockets: (0..workers).map(|_| Vec::new()).collect() };
     for address in wanted {
@@ -125,8 +139,9 @@ fn open_all(wanted: &[SocketAddr], workers: usize, taken: &[SocketAddr]) -> Resu
         }
         let mut address = *address;
         for of_worker in &mut opened.sockets {
-            let socket = open_one(address).map_err(|error| format!("{address}: {error}"))?;
-            address = socket.local_addr().map_err(|error| format!("{address}: {error}"))?;
+            let opened = open_one(transport, address);
+            let socket = opened.map_err(|error| format!("{address}: {error}"))?;
+            address = local_addr(&socket).map_err(|error| format!("{address}: {error}"))?;
             of_worker.push(socket);
         }
         opened.addresses.push(address);
@@ -160,12 +175,24 @@ fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
     one == other && one.port() != 0
 }
 
-fn open_one(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+fn open_one(transport: Transport, address: SocketAddr) -> io::Result<Socket> {
+    let (kind, protocol) = match transport {
+        Transport::Tcp => (Type::STREAM, Protocol::TCP),
+        Transport::Udp => (Type::DGRAM, Protocol::UDP),
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if transport == Transport::Tcp {
+        socket.set_reuse_address(true)?;
+    }
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    if transport == Transport::Tcp {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket)
 }

@@ -1,4 +1,4 @@
-//! TLS of HTTPS listeners: the listener by server name, then its certificate.
+//! TLS of HTTPS and TLS listeners: the listener by server name, then its certificate.
 //!
 //! In: the TLS of the listeners of a socket. Out: a rustls configuration for each, chosen by the
 //! client's server name. New handshakes use the newest ones; connections keep theirs. Not here:
@@ -12,10 +12,14 @@ use std::{
 
 use gateway_core::{
     matcher::HostPattern,
-    resolve::topology::{ClientValidation, Listener, ListenerProtocol, ListenerTls},
+    resolve::topology::{
+        CipherSuite, ClientValidation, Listener, ListenerProtocol, ListenerTls, TlsOptions,
+        TlsVersion,
+    },
 };
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+    SupportedCipherSuite, SupportedProtocolVersion,
     client::danger::HandshakeSignatureValid,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, UnixTime},
@@ -25,6 +29,7 @@ use rustls::{
         danger::{ClientCertVerified, ClientCertVerifier},
     },
     sign::CertifiedKey,
+    version::{TLS12, TLS13},
 };
 
 use crate::upstream::{
@@ -39,18 +44,41 @@ pub(crate) struct TlsListeners(Vec<TlsListener>);
 #[derive(Debug)]
 struct TlsListener {
     hostname: HostPattern,
+    /// None for listeners that pass TLS through.
     source: Option<Arc<ListenerTls>>,
-    /// None for listeners whose protocol is not served or that cannot be set up.
-    config: Option<Arc<ServerConfig>>,
+    is_https: bool,
+    /// None for listeners that cannot be set up, and where there is nothing to set up.
+    setup: Option<TlsSetup>,
+}
+
+/// How TLS of a listener is ended.
+#[derive(Clone, Debug)]
+pub(super) struct TlsSetup {
+    pub(super) config: Arc<ServerConfig>,
+    /// Where everybody is let in: what a certificate has to pass to be believed.
+    pub(super) lenient: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl TlsListeners {
-    /// The configuration for a client that asks for `sni`; none closes the connection.
+    /// The setup for a client that asks for `sni`; none closes the connection.
     // SPEC: a listener without hostname takes unknown server names and clients that send none.
-    pub(crate) fn choose(&self, sni: Option<&str>) -> Option<&Arc<ServerConfig>> {
+    pub(super) fn choose(&self, sni: Option<&str>) -> Option<&TlsSetup> {
         let host = sni.unwrap_or("");
         let chosen = self.0.iter().find(|listener| listener.hostname.is_match(host));
-        chosen.and_then(|listener| listener.config.as_ref())
+        chosen.and_then(|listener| listener.setup.as_ref())
+    }
+
+    /// Whether any listener is not HTTPS, so that the route table has to be asked who a connection
+    /// is for.
+    pub(super) fn has_streams(&self) -> bool {
+        self.0.iter().any(|listener| !listener.is_https)
+    }
+
+    /// The newest setup for `listener`, which may be from the table before this one.
+    pub(super) fn of(&self, listener: &Listener) -> Option<TlsSetup> {
+        let is_https = matches!(listener.protocol, ListenerProtocol::Https(_));
+        let mut same = self.0.iter().filter(|known| known.hostname == listener.hostname);
+        same.find(|known| known.is_https == is_https).and_then(|known| known.setup.clone())
     }
 }
 
@@ -78,38 +106,67 @@ impl TlsFactory {
             .iter()
             .map(|listener| {
                 let hostname = listener.hostname.clone();
-                let ListenerProtocol::Https(tls) = &listener.protocol else {
-                    return TlsListener { hostname, source: None, config: None };
+                let (tls, is_https) = match &listener.protocol {
+                    ListenerProtocol::Https(tls) => (tls, true),
+                    ListenerProtocol::TlsTerminate(tls) => (tls, false),
+                    _ => {
+                        return TlsListener {
+                            hostname,
+                            source: None,
+                            is_https: false,
+                            setup: None,
+                        };
+                    }
                 };
-                let known = before.0.iter().find(|known| known.source.as_ref() == Some(tls));
-                let config = match known {
-                    Some(known) => known.config.clone(),
-                    // INVARIANT: without configuration every handshake is refused.
-                    None => self.config(tls).ok().map(Arc::new),
+                let is_same = |known: &&TlsListener| {
+                    known.is_https == is_https && known.source.as_ref() == Some(tls)
                 };
-                TlsListener { hostname, source: Some(Arc::clone(tls)), config }
+                let setup = match before.0.iter().find(is_same) {
+                    Some(known) => known.setup.clone(),
+                    // INVARIANT: without setup every handshake is refused.
+                    None => self.setup(tls, is_https).ok(),
+                };
+                TlsListener { hostname, source: Some(Arc::clone(tls)), is_https, setup }
             })
             .collect();
         built.sort_by(|a, b| a.hostname.specificity_cmp(&b.hostname));
         TlsListeners(built)
     }
 
-    fn config(&self, tls: &ListenerTls) -> Result<ServerConfig, String> {
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_safe_default_protocol_versions()
+    fn setup(&self, tls: &ListenerTls, is_https: bool) -> Result<TlsSetup, String> {
+        let builder = ServerConfig::builder_with_provider(self.provider_for(&tls.options))
+            .with_protocol_versions(&versions(tls.options.min_version))
             .map_err(|error| error.to_string())?;
+        let mut lenient = None;
         let builder = match &tls.client_validation {
             None => builder.with_no_client_auth(),
             Some(validation) => {
-                builder.with_client_cert_verifier(self.client_verifier(validation)?)
+                let verifier = self.client_verifier(validation)?;
+                if validation.allow_insecure_fallback {
+                    lenient = Some(Arc::clone(&verifier));
+                    builder.with_client_cert_verifier(Arc::new(InsecureFallback(verifier)))
+                } else {
+                    builder.with_client_cert_verifier(verifier)
+                }
             }
         };
         let certificates = Certificates::new(tls, &self.provider)?;
         let mut config = builder.with_cert_resolver(Arc::new(certificates));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        if is_https {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        }
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = self.tickets(tls.client_validation.as_ref())?;
-        Ok(config)
+        Ok(TlsSetup { config: Arc::new(config), lenient })
+    }
+
+    fn provider_for(&self, options: &TlsOptions) -> Arc<CryptoProvider> {
+        if options.cipher_suites.is_empty() {
+            return Arc::clone(&self.provider);
+        }
+        let suites = options.cipher_suites.iter().map(|suite| supported(*suite));
+        let cipher_suites = suites.collect();
+        Arc::new(CryptoProvider { cipher_suites, ..(*self.provider).clone() })
     }
 
     fn tickets(
@@ -131,13 +188,34 @@ impl TlsFactory {
     ) -> Result<Arc<dyn ClientCertVerifier>, String> {
         let roots = Arc::new(roots_of_pem(&validation.trusted)?);
         let provider = Arc::clone(&self.provider);
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
-            .build()
-            .map_err(|error| error.to_string())?;
-        if validation.allow_insecure_fallback {
-            return Ok(Arc::new(InsecureFallback(verifier)));
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+        verifier.map_err(|error| error.to_string())
+    }
+}
+
+fn versions(least: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
+    match least {
+        TlsVersion::V1_2 => vec![&TLS13, &TLS12],
+        TlsVersion::V1_3 => vec![&TLS13],
+    }
+}
+
+fn supported(suite: CipherSuite) -> SupportedCipherSuite {
+    use rustls::crypto::ring::cipher_suite as ring;
+    match suite {
+        CipherSuite::Aes256GcmSha384 => ring::TLS13_AES_256_GCM_SHA384,
+        CipherSuite::Aes128GcmSha256 => ring::TLS13_AES_128_GCM_SHA256,
+        CipherSuite::Chacha20Poly1305Sha256 => ring::TLS13_CHACHA20_POLY1305_SHA256,
+        CipherSuite::EcdheEcdsaAes256GcmSha384 => ring::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        CipherSuite::EcdheEcdsaAes128GcmSha256 => ring::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite::EcdheEcdsaChacha20Poly1305Sha256 => {
+            ring::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
         }
-        Ok(verifier)
+        CipherSuite::EcdheRsaAes256GcmSha384 => ring::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        CipherSuite::EcdheRsaAes128GcmSha256 => ring::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite::EcdheRsaChacha20Poly1305Sha256 => {
+            ring::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -30,23 +31,33 @@ pub struct Client {
     socket: TcpStream,
     ahead: Vec<u8>,
     taken: usize,
-    addresses: Proxied,
+    peer: SocketAddr,
+    /// What a PROXY header told.
+    proxied: Option<Proxied>,
 }
 
 impl Client {
-    /// A connection that was just accepted.
-    ///
-    /// # Errors
-    /// If it has ended already.
-    pub fn new(socket: TcpStream) -> io::Result<Self> {
-        let addresses = Proxied { source: socket.peer_addr()?, destination: socket.local_addr()? };
-        Ok(Self { socket, ahead: Vec::new(), taken: 0, addresses })
+    /// A connection that was just accepted from `peer`.
+    #[must_use]
+    pub fn new(socket: TcpStream, peer: SocketAddr) -> Self {
+        Self { socket, ahead: Vec::new(), taken: 0, peer, proxied: None }
+    }
+
+    /// Where the connection comes from, as far as is known.
+    #[must_use]
+    pub fn source(&self) -> SocketAddr {
+        self.proxied.map_or(self.peer, |proxied| proxied.source)
     }
 
     /// The client and what it connected to, as far as is known.
     #[must_use]
     pub fn addresses(&self) -> Proxied {
-        self.addresses
+        self.proxied.unwrap_or_else(|| {
+            // A connection that has ended already does not know where it ended.
+            let unknown = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+            let destination = self.socket.local_addr().unwrap_or(unknown);
+            Proxied { source: self.peer, destination }
+        })
     }
 
     /// Reads a PROXY header; from then on [`Client::addresses`] are those that it tells.
@@ -66,7 +77,7 @@ impl Client {
         });
         let header = read.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         self.ahead.drain(..header.length);
-        self.addresses = header.proxied.unwrap_or(self.addresses);
+        self.proxied = header.proxied;
         Ok(())
     }
 

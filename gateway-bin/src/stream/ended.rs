@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use gateway_core::backend::Backend;
+use gateway_tower::OwnedMatch;
 
 use super::relay::{Outcome, Relayed};
 use crate::upstream::UpstreamError;
@@ -12,6 +13,10 @@ use crate::upstream::UpstreamError;
 pub struct Ended {
     /// Why.
     pub cause: Cause,
+    /// The listener, route and rule; none if it did not come to that.
+    pub matched: Option<OwnedMatch>,
+    /// The server name of a TLS client.
+    pub sni: Option<Box<str>>,
     /// The backend whose turn it was; none if it did not come to that.
     pub backend: Option<Arc<Backend>>,
     /// The endpoint that was connected to.
@@ -22,7 +27,8 @@ pub struct Ended {
 
 impl Ended {
     pub(super) fn refused(cause: Cause) -> Self {
-        Self { cause, backend: None, endpoint: None, relayed: Relayed::default() }
+        let (matched, sni, backend, endpoint) = (None, None, None, None);
+        Self { cause, matched, sni, backend, endpoint, relayed: Relayed::default() }
     }
 }
 
@@ -38,6 +44,8 @@ pub enum Cause {
     BackendBroke,
     /// Nothing was said for too long.
     Idle,
+    /// A UDP session made room for another.
+    Evicted,
     /// The gateway ended it, because its listener is closed or the program ends.
     Closed,
     /// No listener serves the server name.
@@ -73,6 +81,7 @@ impl Cause {
             Self::ClientBroke => "client-broke",
             Self::BackendBroke => "backend-broke",
             Self::Idle => "idle",
+            Self::Evicted => "evicted",
             Self::Closed => "closed",
             Self::NoListener => "no-listener",
             Self::NoRoute => "no-route",

@@ -23,7 +23,7 @@ pub use ended::{Cause, Ended};
 pub use tcp::choose;
 pub use tls::{HttpsClient, TlsConfigs, TlsOutcome};
 pub use traffic::{Totals, Traffic};
-pub use udp::UdpPort;
+pub use udp::{SessionEnd, UdpPort};
 
 /// Limits and choices for streams, with safe defaults.
 #[derive(Clone, Debug)]
@@ -42,8 +42,6 @@ pub struct StreamOptions {
     pub sessions: usize,
     /// How bytes get from one plain connection to another.
     pub way: relay::Way,
-    /// The PROXY header that backends of TCPRoutes and TLSRoutes are sent first; none: no header.
-    pub proxy_protocol: Option<proxy_protocol::Version>,
 }
 
 impl Default for StreamOptions {
@@ -56,7 +54,6 @@ impl Default for StreamOptions {
             session_idle: Duration::from_secs(60),
             sessions: 10_000,
             way: relay::Way::default(),
-            proxy_protocol: None,
         }
     }
 }

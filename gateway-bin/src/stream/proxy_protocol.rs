@@ -20,14 +20,7 @@ const LONGEST_V1: usize = 107;
 const LONGEST_V2: usize = 4096;
 const HEADER_V2: usize = 16;
 
-/// A version of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// A line of text.
-    V1,
-    /// Binary.
-    V2,
-}
+pub use gateway_core::backend::ProxyProtocol as Version;
 
 /// The addresses of a proxied connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     Client, Streams,
     ended::{Cause, Ended},
-    proxy_protocol::{self, Proxied},
+    proxy_protocol,
     relay::{Relay, Relayed, Side},
 };
 use crate::upstream::{BackendTlsUse, Opened};
@@ -40,7 +40,8 @@ pub fn choose(found: Option<&Found<'_>>) -> Result<Arc<Backend>, Cause> {
 impl Streams {
     /// Serves a connection of a TCP listener to its end, at the backend that [`choose`] found.
     ///
-    /// A connection without backend is reset. When `until` is ready, so is one that is open.
+    /// A connection without backend is reset. When `until` is ready, so is one that is open, and
+    /// when the future is dropped.
     pub async fn tcp(
         &self,
         client: Client,
@@ -66,7 +67,7 @@ impl Streams {
         call: Call,
         until: Pin<&mut impl Future<Output = ()>>,
     ) -> Ended {
-        let mut first = self.announcement(client.addresses());
+        let mut first = announcement(&call.backend, &client);
         let (socket, ahead) = client.into_parts();
         if first.is_empty() {
             first = ahead;
@@ -104,27 +105,19 @@ impl Streams {
         };
         ended.endpoint = Some(leased.address());
         let options = &self.options;
-        let mut relay = Relay::new(&mut client, &mut backend, first, options.way, options.idle);
+        let relay = Relay::new(&mut client, &mut backend, first, options.way, options.idle);
+        let mut relay = CutUnlessEnded { relay, ended: false };
         let outcome = select! {
             biased;
-            outcome = self.count(&mut relay) => Some(outcome),
+            outcome = self.count(&mut relay.relay) => Some(outcome),
             () = until => None,
         };
-        match outcome {
-            Some(outcome) => ended.cause = outcome.into(),
-            None => relay.cut(),
+        if let Some(outcome) = outcome {
+            relay.ended = true;
+            ended.cause = outcome.into();
         }
-        ended.relayed = relay.relayed();
+        ended.relayed = relay.relay.relayed();
         ended
-    }
-
-    /// What a backend is told about a connection before its first byte.
-    pub(super) fn announcement(&self, addresses: Proxied) -> Vec<u8> {
-        let mut first = Vec::new();
-        if let Some(version) = self.options.proxy_protocol {
-            proxy_protocol::write(version, &addresses, &mut first);
-        }
-        first
     }
 
     /// Runs `relay` and counts its bytes as they go.
@@ -137,6 +130,29 @@ impl Streams {
             polled
         })
         .await
+    }
+}
+
+/// What a backend is told about a connection before its first byte.
+pub(super) fn announcement(backend: &Backend, client: &Client) -> Vec<u8> {
+    let mut first = Vec::new();
+    if let Some(version) = backend.proxy_protocol {
+        proxy_protocol::write(version, &client.addresses(), &mut first);
+    }
+    first
+}
+
+/// A relay that is given up resets its connections, so that nobody takes a part for the whole.
+struct CutUnlessEnded<'a, C: Side, B: Side> {
+    relay: Relay<'a, C, B>,
+    ended: bool,
+}
+
+impl<C: Side, B: Side> Drop for CutUnlessEnded<'_, C, B> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.relay.cut();
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::{future::Future, io, pin::pin, sync::Arc};
 
 use gateway_core::resolve::topology::{BindKey, Listener, ListenerProtocol};
-use gateway_tower::TableHandle;
+use gateway_tower::{OwnedMatch, TableHandle};
 use rustls::ServerConfig;
 use tokio::{net::TcpStream, select, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -16,7 +16,7 @@ use super::{
     Client, Streams,
     ended::{Cause, Ended},
     relay::Side,
-    tcp::{Call, choose},
+    tcp::{Call, announcement, choose},
 };
 use crate::upstream::BackendTlsUse;
 
@@ -68,13 +68,14 @@ impl Streams {
         };
         let Ok(hello) = hello else { return TlsOutcome::Ended(Ended::refused(Cause::BadHello)) };
         let sni = hello.sni;
-        let ended = match dispatch(bind, table, sni.as_deref()) {
+        let mut matched = None;
+        let mut ended = match dispatch(bind, table, sni.as_deref(), &mut matched) {
             Ok(Dispatch::Https(listener)) => {
                 return TlsOutcome::Https(Box::new(HttpsClient { client, listener, sni }));
             }
             Ok(Dispatch::Passthrough(call)) => self.forward_client(client, call, until).await,
             Ok(Dispatch::Terminate(listener, call)) => {
-                let first = self.announcement(client.addresses());
+                let first = announcement(&call.backend, &client);
                 let config = configs.server_config(&listener);
                 let shaken = select! {
                     biased;
@@ -88,6 +89,7 @@ impl Streams {
             }
             Err(cause) => Ended::refused(cause),
         };
+        (ended.matched, ended.sni) = (matched, sni);
         TlsOutcome::Ended(ended)
     }
 
@@ -123,13 +125,20 @@ enum Dispatch {
 
 // SPEC: a share without usable backend is refused before anything is answered, so a turn is taken
 // before the handshake.
-fn dispatch(bind: &BindKey, table: &TableHandle, sni: Option<&str>) -> Result<Dispatch, Cause> {
+fn dispatch(
+    bind: &BindKey,
+    table: &TableHandle,
+    sni: Option<&str>,
+    matched: &mut Option<OwnedMatch>,
+) -> Result<Dispatch, Cause> {
     let table = table.load();
     let bind = table.bind(bind).ok_or(Cause::NoListener)?;
     let listener = table.listener_for_sni(bind, sni).ok_or(Cause::NoListener)?;
-    let call = |tls| {
-        let backend = choose(table.find_stream(bind, sni).as_ref())?;
-        Ok(Call { backend, tls })
+    let mut call = |tls| {
+        let found = table.find_stream(bind, sni);
+        let backend = choose(found.as_ref());
+        *matched = found.map(|found| OwnedMatch::of(&found, backend.as_ref().ok()));
+        Ok(Call { backend: backend?, tls })
     };
     match &listener.protocol {
         ListenerProtocol::Https(_) => Ok(Dispatch::Https(Arc::clone(listener))),

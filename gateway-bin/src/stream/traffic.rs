@@ -35,6 +35,22 @@ pub struct Totals {
     pub sessions_evicted: u64,
 }
 
+impl Totals {
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            to_backend: self.to_backend + other.to_backend,
+            to_client: self.to_client + other.to_client,
+            datagrams_to_backend: self.datagrams_to_backend + other.datagrams_to_backend,
+            datagrams_to_client: self.datagrams_to_client + other.datagrams_to_client,
+            datagrams_dropped: self.datagrams_dropped + other.datagrams_dropped,
+            sessions: self.sessions + other.sessions,
+            sessions_evicted: self.sessions_evicted + other.sessions_evicted,
+        }
+    }
+}
+
 impl Traffic {
     /// Reads all counters.
     #[must_use]

@@ -1,21 +1,21 @@
 //! Datagrams of clients to backends, and the answers back.
 //!
 //! In: a socket of a UDP listener and the route table. Out: datagrams both ways, in sessions. A
-//! session is a client's address at one listener; all its datagrams go to one endpoint, and answers
-//! leave from the listener's socket. What has no backend is dropped and leaves no state.
+//! session is a client's address at one address of a listener; all its datagrams go to one endpoint,
+//! and answers leave from the address that the client sends to. What has no backend is dropped and
+//! leaves no state.
 //!
 //! Sessions are bounded. When a listener has as many as it may have, the oldest one that no backend
 //! has answered makes room; if all were answered, one whose client has said nothing since the answer;
 //! if all are in conversation, the datagram is dropped. So a flood from forged sources takes room
 //! from itself first, and then from exchanges that are likely over.
-//!
-//! Not here: which local address answers come from when a socket listens on all of a host with
-//! several; the system chooses it.
 
+mod listener;
 mod session;
 
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     future::Future,
     io,
     net::SocketAddr,
@@ -33,7 +33,7 @@ use gateway_core::{
     compile::{Found, RouteTable},
     resolve::topology::BindKey,
 };
-use gateway_tower::TableHandle;
+use gateway_tower::{OwnedMatch, TableHandle};
 use tokio::{
     net::UdpSocket,
     select,
@@ -41,8 +41,9 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::{Streams, tcp::choose};
+use super::{Cause, Ended, Streams, tcp::choose};
 use crate::upstream::{Leased, Open};
+use listener::{Flow, Listener};
 use session::{Opening, Session};
 
 /// The longest datagram of UDP.
@@ -57,17 +58,49 @@ const LOOKUPS: usize = 4;
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// A UDP listener's port, shared by the workers that serve it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct UdpPort {
     bind: BindKey,
     sessions: Arc<AtomicUsize>,
+    on_end: Option<OnEnd>,
+}
+
+type OnEnd = Arc<dyn Fn(SessionEnd) + Send + Sync>;
+
+/// A session that has ended.
+#[derive(Clone, Debug)]
+pub struct SessionEnd {
+    /// The client.
+    pub client: SocketAddr,
+    /// When the first datagram came.
+    pub begun: Instant,
+    /// Whether the backend has ever answered. Anybody can begin sessions that it does not answer,
+    /// in the name of others.
+    pub answered: bool,
+    /// Where it led, and why it ended.
+    pub ended: Ended,
+}
+
+impl fmt::Debug for UdpPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UdpPort")
+            .field("bind", &self.bind)
+            .field("sessions", &self.sessions)
+            .finish_non_exhaustive()
+    }
 }
 
 impl UdpPort {
     /// The port of a bind. Its clones count their sessions together.
     #[must_use]
     pub fn new(bind: BindKey) -> Self {
-        Self { bind, sessions: Arc::default() }
+        Self { bind, sessions: Arc::default(), on_end: None }
+    }
+
+    /// Has `on_end` called for each session that ends.
+    #[must_use]
+    pub fn on_end(self, on_end: impl Fn(SessionEnd) + Send + Sync + 'static) -> Self {
+        Self { on_end: Some(Arc::new(on_end)), ..self }
     }
 
     /// Sessions of all workers now.
@@ -91,11 +124,11 @@ impl Streams {
     ) {
         let mut sessions = Sessions {
             streams: self,
-            socket: Arc::new(socket),
+            socket: Arc::new(Listener::new(socket)),
             port,
             table,
             seen: table.load(),
-            by_client: HashMap::new(),
+            by_flow: HashMap::new(),
             unanswered: VecDeque::new(),
             answered: VecDeque::new(),
             lookups: Arc::default(),
@@ -109,8 +142,7 @@ impl Streams {
                 biased;
                 () = &mut until => return,
                 _ = sweeps.tick() => sessions.sweep(),
-                // An error of the socket is about a datagram before; the next one may come.
-                _ = sessions.socket.readable() => sessions.take(&mut buffer).await,
+                () = sessions.socket.readable() => sessions.take(&mut buffer).await,
             }
         }
     }
@@ -119,12 +151,12 @@ impl Streams {
 /// The sessions of one socket.
 struct Sessions<'s> {
     streams: &'s Streams,
-    socket: Arc<UdpSocket>,
+    socket: Arc<Listener>,
     port: &'s UdpPort,
     table: &'s TableHandle,
     /// The table that the sessions agree with.
     seen: Arc<RouteTable>,
-    by_client: HashMap<SocketAddr, Session>,
+    by_flow: HashMap<Flow, Session>,
     /// Sessions that were not answered when last looked at, the oldest first.
     unanswered: VecDeque<Place>,
     /// The others, in the order in which they are asked to make room.
@@ -132,19 +164,16 @@ struct Sessions<'s> {
     lookups: Arc<AtomicUsize>,
 }
 
-/// Names a session, and no later one of the same client.
+/// Names a session, and no later one of the same flow.
 #[derive(Clone, Copy)]
 struct Place {
-    client: SocketAddr,
+    flow: Flow,
     begun: Instant,
 }
 
 impl Place {
-    fn session<'s>(
-        &self,
-        by_client: &'s mut HashMap<SocketAddr, Session>,
-    ) -> Option<&'s mut Session> {
-        by_client.get_mut(&self.client).filter(|session| session.begun == self.begun)
+    fn session<'s>(&self, by_flow: &'s mut HashMap<Flow, Session>) -> Option<&'s mut Session> {
+        by_flow.get_mut(&self.flow).filter(|session| session.begun == self.begun)
     }
 }
 
@@ -152,9 +181,9 @@ impl Sessions<'_> {
     /// Forwards datagrams that have come.
     async fn take(&mut self, buffer: &mut [u8]) {
         for _ in 0..ROUNDS {
-            match self.socket.try_recv_from(buffer) {
-                Ok((length, client)) => {
-                    if !self.forward(client, &buffer[..length]) {
+            match self.socket.try_receive(buffer) {
+                Ok((length, flow)) => {
+                    if !self.forward(flow, &buffer[..length]) {
                         self.streams.traffic.datagram_dropped();
                     }
                 }
@@ -166,33 +195,38 @@ impl Sessions<'_> {
     }
 
     /// Whether the datagram has found a session.
-    fn forward(&mut self, client: SocketAddr, datagram: &[u8]) -> bool {
-        if let Some(session) = self.by_client.get_mut(&client) {
+    fn forward(&mut self, flow: Flow, datagram: &[u8]) -> bool {
+        if let Some(session) = self.by_flow.get_mut(&flow) {
             if session.send(datagram) {
                 return true;
             }
-            self.by_client.remove(&client);
+            session.cause = Cause::BackendBroke;
+            self.by_flow.remove(&flow);
         }
-        let Some(mut session) = self.open(client) else { return false };
+        let Some(mut session) = self.open(flow) else { return false };
         let sent = session.send(datagram);
-        self.unanswered.push_back(Place { client, begun: session.begun });
-        self.by_client.insert(client, session);
+        self.unanswered.push_back(Place { flow, begun: session.begun });
+        self.by_flow.insert(flow, session);
         sent
     }
 
     // SPEC: weights count for sessions, each new one takes a turn.
-    fn open(&mut self, client: SocketAddr) -> Option<Session> {
+    fn open(&mut self, flow: Flow) -> Option<Session> {
         let table = self.table.load();
-        let backend = choose(find(&table, &self.port.bind).as_ref()).ok()?;
+        let found = find(&table, &self.port.bind)?;
+        let backend = choose(Some(&found)).ok()?;
+        let matched = OwnedMatch::of(&found, Some(&backend));
         let leased = self.lease(&backend)?;
         let counted = self.count()?;
         let opening = Opening {
-            client,
+            flow,
             listener: &self.socket,
+            matched,
             backend,
             leased,
             counted,
             traffic: &self.streams.traffic,
+            on_end: self.port.on_end.clone(),
         };
         let session = Session::open(opening).ok()?;
         self.streams.traffic.sessions.fetch_add(1, Relaxed);
@@ -222,16 +256,18 @@ impl Sessions<'_> {
             return Some(counted);
         }
         let evicted = self.oldest_unanswered().or_else(|| self.silent_answered())?;
-        self.by_client.remove(&evicted);
+        if let Some(mut session) = self.by_flow.remove(&evicted) {
+            session.cause = Cause::Evicted;
+        }
         self.streams.traffic.sessions_evicted.fetch_add(1, Relaxed);
         Open::try_new(&self.port.sessions, most)
     }
 
-    fn oldest_unanswered(&mut self) -> Option<SocketAddr> {
+    fn oldest_unanswered(&mut self) -> Option<Flow> {
         while let Some(place) = self.unanswered.pop_front() {
-            match place.session(&mut self.by_client) {
+            match place.session(&mut self.by_flow) {
                 Some(session) if session.is_answered() => self.answered.push_back(place),
-                Some(_) => return Some(place.client),
+                Some(_) => return Some(place.flow),
                 None => {}
             }
         }
@@ -239,12 +275,12 @@ impl Sessions<'_> {
     }
 
     /// Goes round the answered sessions; those in conversation are passed over once.
-    fn silent_answered(&mut self) -> Option<SocketAddr> {
+    fn silent_answered(&mut self) -> Option<Flow> {
         for _ in 0..self.answered.len().min(PROBES) {
             let place = self.answered.pop_front()?;
-            let Some(session) = place.session(&mut self.by_client) else { continue };
+            let Some(session) = place.session(&mut self.by_flow) else { continue };
             if !session.take_spoke() {
-                return Some(place.client);
+                return Some(place.flow);
             }
             self.answered.push_back(place);
         }
@@ -254,17 +290,17 @@ impl Sessions<'_> {
     /// Ends sessions that are idle, or whose endpoint or route is gone.
     fn sweep(&mut self) {
         let (now, idle) = (Instant::now(), self.streams.options.session_idle);
-        self.by_client.retain(|_, session| session.is_alive(now, idle));
+        self.by_flow.retain(|_, session| session.is_alive(now, idle));
         let table = self.table.load();
         if !Arc::ptr_eq(&self.seen, &table) {
             let found = find(&table, &self.port.bind);
-            self.by_client.retain(|_, session| serves(found.as_ref(), &session.backend));
+            self.by_flow.retain(|_, session| serves(found.as_ref(), &session.backend));
             self.seen = table;
         }
-        let by_client = &mut self.by_client;
-        self.answered.retain(|place| place.session(by_client).is_some());
+        let by_flow = &mut self.by_flow;
+        self.answered.retain(|place| place.session(by_flow).is_some());
         self.unanswered.retain(|place| {
-            let Some(session) = place.session(by_client) else { return false };
+            let Some(session) = place.session(by_flow) else { return false };
             let is_answered = session.is_answered();
             if is_answered {
                 self.answered.push_back(*place);

@@ -1,6 +1,6 @@
 //! The access log: one JSON object a line, off the path of requests.
 //!
-//! In: [`Record`]s. Out: lines in a buffer of each worker, and whole buffers through a bounded
+//! In: [`Record`]s and [`StreamRecord`]s. Out: lines in a buffer of each worker, and whole buffers through a bounded
 //! channel to a thread that writes them. If that thread cannot keep up, lines are dropped and
 //! counted; requests never wait. Not here: bodies, header fields, anything secret.
 
@@ -19,7 +19,7 @@ use std::{
 
 use gateway_tower::OwnedMatch;
 
-use super::record::Record;
+use super::{StreamRecord, record::Record};
 use crate::upstream::lock;
 
 /// Bytes of lines that a worker collects before it hands them over.
@@ -136,6 +136,16 @@ impl LogBuffer {
         }
     }
 
+    /// Adds a line for a stream.
+    pub(crate) fn write_stream(&self, record: &StreamRecord) {
+        let mut pending = lock(&self.pending);
+        let Pending { lines, times } = &mut *pending;
+        write_stream_line(lines, record, now_millis(), times);
+        if lines.len() >= CHUNK {
+            self.hand_over(lines);
+        }
+    }
+
     /// Hands over what there is. Call it about once a second.
     pub(crate) fn hand_over_all(&self) {
         let lines = &mut lock(&self.pending).lines;
@@ -163,6 +173,36 @@ fn now_millis() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+fn micros(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn write_stream_line(out: &mut Vec<u8>, record: &StreamRecord, now: u64, times: &mut Times) {
+    out.extend_from_slice(b"{\"time\":\"");
+    times.write(out, now);
+    out.extend_from_slice(b"\"");
+    let ended = &record.ended;
+    key(out, "peer");
+    write_address(out, record.peer);
+    plain(out, "protocol", record.protocol.as_str().as_bytes());
+    plain(out, "socket", record.bind.as_bytes());
+    if let Some(sni) = &ended.sni {
+        text(out, "sni", sni.as_bytes());
+    }
+    number(out, "bytes", ended.relayed.to_client);
+    number(out, "received_bytes", ended.relayed.to_backend);
+    number(out, "duration_us", micros(record.begun.elapsed()));
+    if let Some(matched) = &ended.matched {
+        write_match(out, matched);
+    }
+    if let Some(endpoint) = ended.endpoint {
+        key(out, "endpoint");
+        write_address(out, endpoint);
+    }
+    plain(out, "cause", ended.cause.as_str().as_bytes());
+    out.extend_from_slice(b"}\n");
+}
+
 fn write_line(out: &mut Vec<u8>, record: &Record, target: &[u8], now: u64, times: &mut Times) {
     out.extend_from_slice(b"{\"time\":\"");
     times.write(out, now);
@@ -170,7 +210,6 @@ fn write_line(out: &mut Vec<u8>, record: &Record, target: &[u8], now: u64, times
     write_request(out, record);
     number(out, "status", u64::from(record.status.as_u16()));
     number(out, "bytes", record.bytes);
-    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     number(out, "duration_us", micros(record.begun.elapsed()));
     if let Some(time) = record.upstream_time {
         number(out, "upstream_us", micros(time));

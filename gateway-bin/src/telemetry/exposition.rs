@@ -13,7 +13,7 @@ use super::{
     Event, SeriesName, Telemetry,
     series::{CLASSES, Distribution, Sum},
 };
-use crate::upstream::SharedEndpoints;
+use crate::{stream::Totals, upstream::SharedEndpoints};
 
 /// All metrics of the process as text.
 pub(crate) fn render(telemetry: &Arc<Telemetry>, endpoints: &Arc<SharedEndpoints>) -> String {
@@ -51,6 +51,8 @@ impl Collector for Everything {
             &sums,
             |sum| &sum.upstream,
         )?;
+        streams(&mut out, &self.telemetry.streams())?;
+        traffic(&mut out, &self.telemetry.traffic())?;
         events(&mut out, &self.telemetry.events())?;
         connections(&mut out, &self.endpoints)?;
         counter(
@@ -98,6 +100,44 @@ fn bytes(out: &mut DescriptorEncoder<'_>, sums: &BTreeMap<SeriesName, Sum>) -> f
     Ok(())
 }
 
+fn streams(
+    out: &mut DescriptorEncoder<'_>,
+    streams: &BTreeMap<(SeriesName, &'static str), u64>,
+) -> fmt::Result {
+    let help = "Connections and UDP sessions below HTTP that have ended, by why";
+    let mut metric = out.encode_descriptor("streams", help, None, MetricType::Counter)?;
+    for ((name, cause), count) in streams {
+        let labels = (labels(name), [("cause", *cause)]);
+        ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn traffic(out: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
+    for (name, help, up, down) in [
+        ("stream_bytes", "Bytes of streams", totals.to_backend, totals.to_client),
+        (
+            "datagrams",
+            "Datagrams that were passed on",
+            totals.datagrams_to_backend,
+            totals.datagrams_to_client,
+        ),
+    ] {
+        let mut metric = out.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (to, count) in [("backend", up), ("client", down)] {
+            ConstCounter::new(count).encode(metric.encode_family(&[("to", to)])?)?;
+        }
+    }
+    for (name, help, count) in [
+        ("datagrams_dropped", "Datagrams that went nowhere", totals.datagrams_dropped),
+        ("udp_sessions", "UDP sessions begun", totals.sessions),
+        ("udp_sessions_evicted", "UDP sessions that made room", totals.sessions_evicted),
+    ] {
+        counter(out, name, help, count)?;
+    }
+    Ok(())
+}
+
 fn times(
     out: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -130,6 +170,12 @@ fn events(
         (Event::ConnectionRefused, "connections_refused", "Connections over a limit", "socket"),
         (Event::AcceptFailed, "accept_failures", "Connections the system could not give", "socket"),
         (Event::HandshakeFailed, "tls_handshake_failures", "Failed TLS handshakes", "socket"),
+        (
+            Event::ProxyHeaderFailed,
+            "proxy_header_failures",
+            "Connections of trusted proxies without a PROXY header",
+            "socket",
+        ),
         (Event::Panic, "panics", "Requests that ended in a panic", "socket"),
         (Event::Aborted, "aborted_responses", "Answers that broke off", "socket"),
     ] {

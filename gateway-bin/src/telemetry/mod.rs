@@ -1,6 +1,6 @@
 //! What the gateway tells about its work: metrics and the access log.
 //!
-//! In: a [`Record`] for each request, and events of sockets. Out: Prometheus text, and lines of
+//! In: a [`Record`] for each request, a [`StreamRecord`] for each stream, and events of sockets. Out: Prometheus text, and lines of
 //! JSON. Labels are names from the configuration (route, rule, listener, socket) and classes of
 //! status codes, never anything that a client can choose. Not here: the admin endpoints that serve
 //! them (`admin`).
@@ -9,6 +9,7 @@ mod access_log;
 mod exposition;
 mod record;
 mod series;
+mod stream;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,11 +25,15 @@ use gateway_tower::OwnedMatch;
 pub use access_log::AccessLog;
 pub(crate) use exposition::render;
 pub(crate) use record::Record;
+pub(crate) use stream::{StreamProtocol, StreamRecord};
 
 use access_log::{LogBuffer, LogSender};
 use series::{Series, Sum};
 
-use crate::upstream::lock;
+use crate::{
+    stream::{Totals, Traffic},
+    upstream::lock,
+};
 
 /// Rules that are counted one by one; beyond, they are counted together.
 const MOST_SERIES: usize = 20_000;
@@ -46,6 +51,9 @@ pub(crate) struct Telemetry {
 pub(crate) struct WorkerTelemetry {
     rules: Mutex<Rules>,
     events: Mutex<BTreeMap<(Event, Arc<str>), u64>>,
+    /// Streams that have ended, by rule and cause.
+    streams: Mutex<BTreeMap<(SeriesName, &'static str), u64>>,
+    traffic: Arc<Traffic>,
     log: Option<LogBuffer>,
 }
 
@@ -60,6 +68,8 @@ pub(crate) enum Event {
     AcceptFailed,
     /// A TLS handshake failed, by socket.
     HandshakeFailed,
+    /// A trusted source sent no PROXY header, by socket.
+    ProxyHeaderFailed,
     /// A request ended in a panic, by socket.
     Panic,
     /// An answer broke off, by socket.
@@ -118,11 +128,15 @@ impl Telemetry {
         Ok(Self { workers: Mutex::default(), log, tables: AtomicU64::new(0) })
     }
 
-    /// The telemetry of one more worker.
-    pub(crate) fn worker(&self) -> Arc<WorkerTelemetry> {
-        let log = self.log.clone().map(LogBuffer::new);
-        let (rules, events) = (Mutex::default(), Mutex::default());
-        let worker = Arc::new(WorkerTelemetry { rules, events, log });
+    /// The telemetry of one more worker, whose streams count their bytes in `traffic`.
+    pub(crate) fn worker(&self, traffic: Arc<Traffic>) -> Arc<WorkerTelemetry> {
+        let worker = Arc::new(WorkerTelemetry {
+            rules: Mutex::default(),
+            events: Mutex::default(),
+            streams: Mutex::default(),
+            traffic,
+            log: self.log.clone().map(LogBuffer::new),
+        });
         lock(&self.workers).push(Arc::downgrade(&worker));
         worker
     }
@@ -167,6 +181,21 @@ impl Telemetry {
         events
     }
 
+    fn streams(&self) -> BTreeMap<(SeriesName, &'static str), u64> {
+        let mut streams = BTreeMap::new();
+        for worker in self.workers() {
+            for (name, count) in lock(&worker.streams).iter() {
+                *streams.entry(name.clone()).or_insert(0) += count;
+            }
+        }
+        streams
+    }
+
+    fn traffic(&self) -> Totals {
+        let totals = |worker: Arc<WorkerTelemetry>| worker.traffic.totals();
+        self.workers().into_iter().map(totals).fold(Totals::default(), Totals::plus)
+    }
+
     fn workers(&self) -> Vec<Arc<WorkerTelemetry>> {
         lock(&self.workers).iter().filter_map(Weak::upgrade).collect()
     }
@@ -188,6 +217,26 @@ impl WorkerTelemetry {
         }
     }
 
+    /// A connection below HTTP or a UDP session has ended.
+    pub(crate) fn stream_ended(&self, record: &StreamRecord) {
+        let ended = &record.ended;
+        let name = ended.matched.as_ref().map(SeriesName::of).unwrap_or_default();
+        self.count_stream((name, ended.cause.as_str()));
+        if let Some(log) = &self.log {
+            log.write_stream(record);
+        }
+    }
+
+    fn count_stream(&self, name: (SeriesName, &'static str)) {
+        let mut streams = lock(&self.streams);
+        if streams.len() >= MOST_SERIES && !streams.contains_key(&name) {
+            let rest = SeriesName { route: "other".to_owned(), ..SeriesName::default() };
+            *streams.entry((rest, name.1)).or_insert(0) += 1;
+        } else {
+            *streams.entry(name).or_insert(0) += 1;
+        }
+    }
+
     /// Hands lines of the access log over to be written.
     pub(crate) fn hand_over_log(&self) {
         if let Some(log) = &self.log {
@@ -197,6 +246,10 @@ impl WorkerTelemetry {
 
     pub(crate) fn handshake_failed(&self, bind: &Arc<str>) {
         self.count(Event::HandshakeFailed, bind);
+    }
+
+    pub(crate) fn proxy_header_failed(&self, bind: &Arc<str>) {
+        self.count(Event::ProxyHeaderFailed, bind);
     }
 
     pub(crate) fn accept_failed(&self, bind: &Arc<str>) {

@@ -123,6 +123,7 @@ mod tests {
             tls: None,
             external_hostname: None,
             retry_budget: None,
+            proxy_protocol: None,
             session_persistence: None,
         };
         let cluster = Cluster::new(&backend, Arc::default(), 4);

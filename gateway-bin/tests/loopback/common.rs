@@ -37,7 +37,7 @@ use gateway_core::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -155,6 +155,7 @@ fn rule(index: u16, path: &Path) -> Rule {
         tls: path.tls.clone(),
         external_hostname: path.external.map(Into::into),
         retry_budget: None,
+        proxy_protocol: None,
         session_persistence: None,
     };
     let weighted = WeightedBackend { weight: 1, target: Ok(Arc::new(backend)), filters: vec![] };
@@ -260,6 +261,21 @@ impl RawBackend {
     /// Waits until the gateway has closed `count` connections.
     pub(crate) async fn wait_closed(&self, count: usize) {
         wait_until(|| self.closed.load(Ordering::SeqCst) >= count).await;
+    }
+}
+
+/// An address that refuses connections for as long as this lives. A port that is merely free may at
+/// any time become that of another test, whose backend then gets requests that are not for it.
+pub(crate) struct Refusing {
+    pub(crate) address: SocketAddr,
+    _bound: TcpSocket,
+}
+
+impl Refusing {
+    pub(crate) fn new() -> Self {
+        let bound = TcpSocket::new_v4().expect("a socket");
+        bound.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        Self { address: bound.local_addr().expect("an address"), _bound: bound }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use crate::common::{
-    OK, Path, RawBackend, RawClient, Reply, Setup, backend_key, config, exchange, run, start,
-    start_with, status, wait_until,
+    OK, Path, RawBackend, RawClient, Refusing, Reply, Setup, backend_key, config, exchange, run,
+    start, start_with, status, wait_until,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -41,10 +41,8 @@ fn a_connection_that_the_backend_has_closed_costs_no_request() {
 #[test]
 fn refused_connections_and_missing_endpoints() {
     run(async {
-        let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
-        let address = unused.local_addr().expect("an address");
-        drop(unused);
-        let setup = Setup::http(vec![Path::new("/", address)]);
+        let dead = Refusing::new();
+        let setup = Setup::http(vec![Path::new("/", dead.address)]);
         let mut running = start(&setup).await;
         assert_eq!(status(&exchange(running.address, GET_CLOSE).await), 502);
         let mut update = setup.update();
@@ -57,14 +55,12 @@ fn refused_connections_and_missing_endpoints() {
 #[test]
 fn another_endpoint_is_tried_when_one_refuses() {
     run(async {
-        let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
-        let dead = unused.local_addr().expect("an address");
-        drop(unused);
+        let dead = Refusing::new();
         let backend = RawBackend::answering(OK).await;
         let setup = Setup::http(vec![Path::new("/", backend.address)]);
         let mut running = start(&setup).await;
         let mut update = setup.update();
-        update.endpoints.insert(backend_key(&setup.paths[0]), vec![dead, backend.address]);
+        update.endpoints.insert(backend_key(&setup.paths[0]), vec![dead.address, backend.address]);
         running.gateway.apply(&update).await;
         for _ in 0..30 {
             assert_eq!(status(&exchange(running.address, GET_CLOSE).await), 200);

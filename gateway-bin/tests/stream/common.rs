@@ -9,8 +9,8 @@ use gateway_bin::{
 use gateway_core::{
     api::{Kind, ObjectKey},
     backend::{
-        Backend, BackendKey, BackendProtocol, BackendTls, InvalidBackend, Turns, WeightedBackend,
-        WeightedBackends,
+        Backend, BackendKey, BackendProtocol, BackendTls, InvalidBackend, ProxyProtocol, Turns,
+        WeightedBackend, WeightedBackends,
     },
     compile::RouteTable,
     endpoints::Endpoints,
@@ -23,7 +23,7 @@ use gateway_core::{
 use gateway_tower::TableHandle;
 use tokio::{
     io::AsyncReadExt,
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
     time::timeout,
 };
@@ -83,6 +83,8 @@ pub(crate) struct Setup {
     pub(crate) listeners: Vec<(&'static str, ListenerProtocol)>,
     pub(crate) routes: Vec<Wanted>,
     pub(crate) options: StreamOptions,
+    /// Of all backends.
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Setup {
@@ -92,6 +94,7 @@ impl Setup {
             listeners: vec![("", ListenerProtocol::Tcp)],
             routes: vec![route("", targets)],
             options: StreamOptions::default(),
+            proxy_protocol: None,
         }
     }
 
@@ -104,7 +107,7 @@ impl Setup {
         listeners: Vec<(&'static str, ListenerProtocol)>,
         routes: Vec<Wanted>,
     ) -> Self {
-        Self { kind: Kind::TlsRoute, listeners, routes, options: StreamOptions::default() }
+        Self { kind: Kind::TlsRoute, listeners, routes, ..Self::tcp(&[]) }
     }
 
     pub(crate) fn bind(&self) -> BindKey {
@@ -185,6 +188,7 @@ impl Setup {
             external_hostname: None,
             retry_budget: None,
             session_persistence: None,
+            proxy_protocol: self.proxy_protocol,
         }
     }
 
@@ -290,9 +294,8 @@ where
     let (told, ends) = unbounded_channel();
     tokio::spawn(async move {
         loop {
-            let (socket, _) = listener.accept().await.expect("a connection");
-            let Ok(client) = Client::new(socket) else { continue };
-            let (serving, told) = (serve(client), told.clone());
+            let (socket, peer) = listener.accept().await.expect("a connection");
+            let (serving, told) = (serve(Client::new(socket, peer)), told.clone());
             tokio::spawn(async move {
                 // The test may have seen enough.
                 let _ = told.send(serving.await);
@@ -329,9 +332,14 @@ pub(crate) async fn named(name: &'static str) -> SocketAddr {
     address
 }
 
-/// A port where nothing listens.
+/// A port where nothing listens, and nothing will: it stays bound for as long as the tests run, or
+/// it might become that of another test's backend.
 pub(crate) async fn refusing() -> SocketAddr {
-    backend().await.1
+    let bound = TcpSocket::new_v4().expect("a socket");
+    bound.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let address = bound.local_addr().expect("an address");
+    Box::leak(Box::new(bound));
+    address
 }
 
 /// What a connection says until it ends; none if it is reset.

@@ -15,7 +15,9 @@ const LIMIT: Duration = Duration::from_secs(10);
 async fn client() -> (TcpStream, Client) {
     let (listener, address) = backend().await;
     let socket = TcpStream::connect(address).await.expect("a listener");
-    let client = Client::new(accept(&listener).await).expect("a connection");
+    let accepted = accept(&listener).await;
+    let peer = accepted.peer_addr().expect("a connection");
+    let client = Client::new(accepted, peer);
     (socket, client)
 }
 

@@ -273,7 +273,7 @@ async fn backends_are_told_who_connects() {
     for version in [Version::V1, Version::V2] {
         let (listener, address) = backend().await;
         let mut setup = setup(Way::default(), address);
-        setup.options.proxy_protocol = Some(version);
+        setup.proxy_protocol = Some(version);
         let front = setup.start().front().await;
         let mut client = front.connect().await;
         let source = client.local_addr().expect("an address");

@@ -1,11 +1,11 @@
 //! TLSRoutes: passed through, ended here, and beside HTTPS on one port.
 
-use std::{collections::BTreeMap, io, io::ErrorKind, net::SocketAddr, sync::Arc};
+use std::{io, io::ErrorKind, net::SocketAddr, sync::Arc};
 
 use gateway_bin::stream::{Cause, Ended, TlsConfigs, TlsOutcome, relay::Relayed};
 use gateway_core::{
     backend::{BackendTls, BackendTrust},
-    resolve::topology::{Listener, ListenerProtocol, ListenerTls},
+    resolve::topology::{Listener, ListenerProtocol, ListenerTls, TlsOptions},
 };
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig,
@@ -102,7 +102,7 @@ impl TlsConfigs for Configs {
 
 fn with_certificate() -> Arc<ListenerTls> {
     // What is in it is the business of `TlsConfigs`.
-    let (certificates, options) = (Vec::new(), BTreeMap::new());
+    let (certificates, options) = (Vec::new(), TlsOptions::default());
     Arc::new(ListenerTls { certificates, client_validation: None, options })
 }
 
@@ -133,7 +133,7 @@ async fn start(setup: Setup, config: Option<&Certificate>) -> Front {
             stream.write_all(answer.as_bytes()).await.expect("a client");
             stream.shutdown().await.expect("a client");
             let (cause, relayed) = (Cause::Finished, Relayed::default());
-            Ended { cause, relayed, backend: None, endpoint: None }
+            Ended { cause, relayed, matched: None, sni: None, backend: None, endpoint: None }
         }
     })
     .await

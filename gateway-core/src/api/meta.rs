@@ -9,6 +9,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// What the names of our own options and annotations begin with.
+pub const OWN_PREFIX: &str = "gateway-rs.github.io/";
+
 /// The part of Kubernetes object metadata that a gateway reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

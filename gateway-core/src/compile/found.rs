@@ -7,7 +7,7 @@ use crate::{
     resolve::topology::{Listener, Route, Rule},
 };
 
-/// A socket of a table and of all that were [edited](RouteTable::edit) from it.
+/// A socket of a table and of all that were [edited](super::RouteTable::edit) from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BindId(pub(super) u32);
 

@@ -52,10 +52,21 @@ impl RouteTable {
         hosts
     }
 
-    /// For each host of each listener all of its matches, the best first.
-    pub(crate) fn all_matches_by_rank(&self) -> impl Iterator<Item = Vec<RankedMatch<'_>>> {
-        let listeners = self.inner().listeners.iter();
-        listeners.flat_map(|table| table.hosts.iter()).map(|(_, table)| ranked(table))
+    /// All matches in the lists in which they are tried, the best first. One item is the lists that
+    /// are tried one after the other for all requests of a listener, or one list that is tried first
+    /// for those of its hosts.
+    pub(crate) fn all_matches_by_rank(&self) -> impl Iterator<Item = Vec<Vec<RankedMatch<'_>>>> {
+        self.inner().listeners.iter().flat_map(|table| {
+            let hostname = &table.listener.hostname;
+            let takes_all =
+                |host: &HostPattern| host.intersect(hostname).as_ref() == Some(hostname);
+            let (mut of_all, of_some): (Vec<_>, Vec<_>) =
+                table.hosts.iter().partition(|(host, _)| takes_all(host));
+            of_all.sort_by(|(a, _), (b, _)| a.specificity_cmp(b));
+            let of_all = of_all.into_iter().map(|(_, table)| ranked(table)).collect();
+            let of_some = of_some.into_iter().map(|(_, table)| vec![ranked(table)]);
+            of_some.chain(std::iter::once(of_all))
+        })
     }
 }
 

@@ -118,6 +118,7 @@ codes! {
     HostnameNotServed = "GW0605", "no listener serves the hostname";
     RouteUnattached = "GW0606", "the route has no parent";
     GrantUnused = "GW0607", "the grant permits nothing that is referred to";
+    OddEncoding = "GW0608", "no path of a request is encoded like this";
     Unreadable = "GW0801", "the file cannot be read";
 }
 

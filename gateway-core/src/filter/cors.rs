@@ -59,7 +59,13 @@ impl CorsOrigin {
             return Some(Self::Any);
         }
         let (scheme, host, port) = split_origin(text)?;
-        Some(Self::Origin {
+        // A `*` stands for whole labels, or alone for every host.
+        let name = match host.strip_prefix('*') {
+            None => host,
+            Some(rest) if rest.is_empty() || rest.starts_with('.') => rest,
+            Some(_) => return None,
+        };
+        (!name.contains('*')).then(|| Self::Origin {
             scheme: scheme.to_ascii_lowercase().into(),
             host: HostPattern::new(host),
             port,
@@ -76,6 +82,7 @@ impl CorsOrigin {
                 split_origin(origin).is_some_and(|(its_scheme, its_host, its_port)| {
                     scheme.eq_ignore_ascii_case(its_scheme)
                         && *port == its_port
+                        && !its_host.contains('*')
                         && host.is_match(its_host)
                 })
             }
@@ -83,7 +90,7 @@ impl CorsOrigin {
     }
 }
 
-/// Scheme, host and port, the port filled in for `http` and `https`.
+/// Scheme, host (perhaps with `*`) and port, the port filled in for `http` and `https`.
 fn split_origin(text: &str) -> Option<(&str, &str, Option<u16>)> {
     let (scheme, authority) = text.split_once("://")?;
     let (host, port) = match authority.rfind([':', ']']) {
@@ -92,8 +99,10 @@ fn split_origin(text: &str) -> Option<(&str, &str, Option<u16>)> {
         }
         _ => (authority, default_port(scheme)),
     };
-    let is_host = !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', ',']);
-    (is_host && !scheme.is_empty()).then_some((scheme, host, port))
+    let of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let of_host = |byte: u8| byte.is_ascii_graphic() && !b"/?#@,\\".contains(&byte);
+    let is_sound = !scheme.is_empty() && scheme.bytes().all(of_scheme);
+    (is_sound && !host.is_empty() && host.bytes().all(of_host)).then_some((scheme, host, port))
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
@@ -308,7 +317,10 @@ mod tests {
         check_origin("https://*.bar.com", "https://evil.com#.bar.com", false);
         check_origin("https://*.bar.com", "https://u@www.bar.com", false);
         check_origin("https://*", "https://anything.example", true);
+        check_origin("https://*", "https://*", false);
+        check_origin("https://*", "https://a,b", false);
         check_origin("https://[::1]:8443", "https://[::1]:8443", true);
+        check_origin("app://x", "app://x", true);
         check_origin("https://foo.com", "null", false);
         check_origin("*", "null", true);
         check_origin("*", "https://foo.com:1234", true);
@@ -316,8 +328,22 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_origin() {
-        for text in ["", "foo.com", "://foo.com", "https://", "https://foo.com:port", "https://:1"]
-        {
+        for text in [
+            "",
+            "foo.com",
+            "://foo.com",
+            "ht tp://foo.com",
+            "https://",
+            "https://:1",
+            "https://foo.com:port",
+            "https://foo.com/",
+            "https://foo.com\\x",
+            "https://foo com",
+            "https://fo\u{f6}.com",
+            "https://a.*.com",
+            "https://*foo.com",
+            "https://*.*.com",
+        ] {
             assert_eq!(CorsOrigin::parse(text), None, "{text}");
         }
     }

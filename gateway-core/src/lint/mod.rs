@@ -4,6 +4,7 @@
 //! is wrong with a single object (`validate`), and references and parents that fail (`resolve`).
 
 mod cover;
+mod encoding;
 mod grant;
 mod route;
 mod shadow;
@@ -32,6 +33,7 @@ pub fn lint(table: &RouteTable) -> Vec<Diagnostic> {
         for rule in &route.rules {
             findings.extend(weightless(route, rule));
             findings.extend(plain_expressions(route, rule));
+            findings.extend(odd_encodings(route, rule));
         }
     }
     findings.sort_by(|a, b| a.object.cmp(&b.object));
@@ -117,6 +119,27 @@ fn plain_expressions(route: &Arc<Route>, rule: &Rule) -> Vec<Diagnostic> {
         }
     }
     findings
+}
+
+// The path of a GRPCRoute is made of service and method, which need no encoding.
+fn odd_encodings<'a>(
+    route: &'a Route,
+    rule: &'a Rule,
+) -> impl Iterator<Item = Diagnostic> + use<'a> {
+    let matches = rule.matches.iter().enumerate();
+    matches.filter_map(|(place, entry)| {
+        let PathPattern::Regex(pattern) = &entry.path else { return None };
+        let (odd, normal) = encoding::odd_encoding(pattern.source())?;
+        let message = format!(
+            "the expression {} asks for {odd}, which a path in its normal form has as {normal}",
+            pattern.source()
+        );
+        let finding = Diagnostic::warning(Code::OddEncoding, message)
+            .object(route.key.clone())
+            .field(match_path(rule, place).field("path"))
+            .help(format!("write {normal}"));
+        Some(finding)
+    })
 }
 
 /// Message and help, if the expression has a plain form.

@@ -1,6 +1,9 @@
 //! Paths of requests, compared as received: percent-encoded and case-sensitive.
+//!
+//! A path can be encoded in several ways that mean the same. Those of routes are in the normal form
+//! that [`normal_path`] gives; whoever takes requests from strangers brings theirs into it, too.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use super::{Pattern, PatternError, RegexLimits};
 
@@ -65,6 +68,49 @@ impl PathPattern {
     }
 }
 
+/// The normal form of a percent-encoded path (RFC 3986 section 6.2.2): letters, digits and `-._~` are
+/// not encoded, and the digits of what is encoded are upper case. Broken encodings stay.
+///
+/// ```
+/// use gateway_core::matcher::normal_path;
+/// assert_eq!(normal_path("/%63art/caf%c3%a9%2fx"), "/cart/caf%C3%A9%2Fx");
+/// assert_eq!(normal_path("/50%"), "/50%");
+/// ```
+#[must_use]
+pub fn normal_path(path: &str) -> Cow<'_, str> {
+    let Some(first) = path.find('%') else { return Cow::Borrowed(path) };
+    let (start, mut rest) = path.split_at(first);
+    let mut normal = String::with_capacity(path.len());
+    normal.push_str(start);
+    while let Some(char) = rest.chars().next() {
+        match escaped(rest.as_bytes()) {
+            Some(byte) if is_unreserved(byte) => normal.push(char::from(byte)),
+            Some(_) => normal.push_str(&rest[..3].to_ascii_uppercase()),
+            None => {
+                normal.push(char);
+                rest = &rest[char.len_utf8()..];
+                continue;
+            }
+        }
+        rest = &rest[3..];
+    }
+    Cow::Owned(normal)
+}
+
+/// The byte that `text` begins with in percent-encoding.
+pub(crate) fn escaped(text: &[u8]) -> Option<u8> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    match text {
+        [b'%', high, low, ..] => u8::try_from(digit(high)? << 4 | digit(low)?).ok(),
+        _ => None,
+    }
+}
+
+/// Whether RFC 3986 gives `byte` no special meaning anywhere, so that encoding it changes nothing.
+pub(crate) fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
 impl fmt::Display for PathPattern {
     /// Kind and value, such as `prefix /cart`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,6 +119,38 @@ impl fmt::Display for PathPattern {
             Self::Prefix(path) if path.is_empty() => f.write_str("prefix /"),
             Self::Prefix(path) => write!(f, "prefix {path}"),
             Self::Regex(pattern) => write!(f, "expression {}", pattern.source()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::normal_path;
+
+    #[test]
+    fn normal_forms() {
+        for (path, expect) in [
+            ("/a", "/a"),
+            ("/%61", "/a"),
+            ("/%2d%2e%5f%7e", "/-._~"),
+            ("/%2f%25", "/%2F%25"),
+            ("/%2561", "/%2561"),
+            ("/caf%c3%a9/é", "/caf%C3%A9/é"),
+            ("/%6", "/%6"),
+            ("/%zz%6a%", "/%zzj%"),
+            ("/%é1", "/%é1"),
+        ] {
+            assert_eq!(normal_path(path), expect, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_normal_form_is_its_own(path in "/([a-z]|%[0-9a-fA-F]{2}){0,6}") {
+            let normal = normal_path(&path);
+            prop_assert_eq!(&normal_path(&normal), &normal);
         }
     }
 }

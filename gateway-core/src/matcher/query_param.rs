@@ -71,8 +71,10 @@ pub(crate) fn first_value<'q>(query: &'q str, name: &str) -> Option<QueryValue<'
     let mut rest = Some(query.as_bytes());
     while let Some(query) = rest {
         match query.strip_prefix(name.as_bytes()) {
-            Some([b'=', value @ ..]) => return Some(QueryValue::at_start(value)),
-            Some(value @ ([] | [b'&', ..])) => return Some(QueryValue::at_start(value)),
+            Some([b'=', value @ ..]) if is_plain(name) => return Some(QueryValue::at_start(value)),
+            Some(value @ ([] | [b'&', ..])) if is_plain(name) => {
+                return Some(QueryValue::at_start(value));
+            }
             _ => {}
         }
         let (pair, after) = split_pair(query);
@@ -88,6 +90,12 @@ pub(crate) fn first_value<'q>(query: &'q str, name: &str) -> Option<QueryValue<'
         rest = after;
     }
     None
+}
+
+/// Whether a query can have `name` as it is. The API lets names have `%`, `&` and `+`, which mean
+/// themselves in a query only when they are escaped.
+fn is_plain(name: &str) -> bool {
+    !name.bytes().any(|byte| b"%&+=".contains(&byte))
 }
 
 /// The first pair of `query`, and what follows it if anything does.
@@ -150,6 +158,23 @@ mod tests {
         ] {
             let got = first_value(query, "a").map(|value| value.bytes().collect::<Vec<u8>>());
             assert_eq!(got.as_deref(), expect.map(str::as_bytes), "{query}");
+        }
+    }
+
+    #[test]
+    fn names_are_compared_decoded_too() {
+        for (name, query, expect) in [
+            ("a+b", "a+b=1", None),
+            ("a+b", "a+b=1&a%2Bb=2", Some("2")),
+            ("a b", "a+b=1", Some("1")),
+            ("a%62", "a%62=1", None),
+            ("a%62", "a%2562=1", Some("1")),
+            ("a&b", "a&b=1", None),
+            ("a&b", "a%26b=1", Some("1")),
+            ("=a", "=a", None),
+        ] {
+            let got = first_value(query, name).map(|value| value.bytes().collect::<Vec<u8>>());
+            assert_eq!(got.as_deref(), expect.map(str::as_bytes), "{name} {query}");
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         BackendObjectReference, CORE_GROUP, Kind, ObjectKey, Reason, Service, ServicePort,
         ServiceType, TransportProtocol,
     },
-    backend::{Backend, BackendKey, BackendProtocol, BackendTls, InvalidBackend},
+    backend::{Backend, BackendKey, BackendProtocol, BackendTls, InvalidBackend, ProxyProtocol},
 };
 
 use super::{
@@ -33,6 +33,10 @@ pub(super) const RANKED: &[Reason] = &[
     Reason::BackendNotFound,
     Reason::UnsupportedProtocol,
 ];
+
+/// The annotation of a Service whose connections of TCPRoutes and TLSRoutes begin with a PROXY
+/// header: `v1` or `v2`.
+const PROXY_PROTOCOL: &str = "gateway-rs.github.io/proxy-protocol";
 
 /// What a route speaks to its backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,6 +158,7 @@ impl Backends<'_> {
         let tls = self.tls(port, namespace, name)?;
         let client = tls.as_ref().and_then(|tls| tls.client_certificate.as_ref()).and(self.client);
         let traffic = self.policies.traffic(namespace, name);
+        let proxy_protocol = self.proxy_protocol(service, namespace, name)?;
         let backend = || Backend {
             key: key.clone(),
             protocol,
@@ -161,6 +166,7 @@ impl Backends<'_> {
             external_hostname,
             retry_budget: traffic.and_then(|traffic| traffic.retry_budget),
             session_persistence: traffic.and_then(|traffic| traffic.session_persistence.clone()),
+            proxy_protocol,
         };
         let place = (key.clone(), self.speaks, client);
         Ok(Arc::clone(self.interned.entry(place).or_insert_with(|| Arc::new(backend()))))
@@ -263,6 +269,32 @@ impl Backends<'_> {
             }
             (Speaks::Http, _) => Ok(BackendProtocol::Http1),
             (Speaks::Grpc, _) => Ok(BackendProtocol::Http2),
+        }
+    }
+
+    /// What the annotation asks for. Connections of HTTP are shared by clients, so there it has no
+    /// meaning.
+    fn proxy_protocol(
+        &self,
+        service: &Service,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<ProxyProtocol>, Rejected> {
+        if !matches!(self.speaks, Speaks::Tcp | Speaks::TerminatedTls) {
+            return Ok(None);
+        }
+        match service.metadata.annotations.get(PROXY_PROTOCOL).map(String::as_str) {
+            None => Ok(None),
+            Some("v1") => Ok(Some(ProxyProtocol::V1)),
+            Some("v2") => Ok(Some(ProxyProtocol::V2)),
+            // Without the header the backend would take the first bytes for one.
+            Some(other) => {
+                let message = format!(
+                    "the annotation {PROXY_PROTOCOL} of Service {namespace}/{name} is {other:?}, \
+                     expected v1 or v2"
+                );
+                Err(Rejected::new(InvalidBackend::UnsupportedProtocol, message))
+            }
         }
     }
 

@@ -98,7 +98,7 @@ fn seat(
         }
         let failed = matches!(state, Some(BindState::Failed(_)));
         let ports = seats.ports.entry(key.address.clone()).or_default();
-        if let Some((_, winner)) = ports.take(draft, owner) {
+        if let Some((_, winner)) = ports.taken_by(draft) {
             let message = format!(
                 "port {} and hostname {} are served by listener {} of {}, which is older; use \
                  another port, hostname or address",
@@ -107,6 +107,7 @@ fn seat(
             fault = Some(Fault::new(Reason::PortUnavailable, message));
             continue;
         }
+        ports.take(draft, owner);
         seats.listeners.entry(key).or_default().push(id);
         served |= !failed;
     }

@@ -4,7 +4,7 @@
 //! marked in the drafts, and [`Ports`] to find those of others. Not here: other Gateways on the same
 //! socket (`bind`), hostnames that overlap (`overlap`).
 
-use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     api::{ObjectKey, Reason},
@@ -31,12 +31,10 @@ pub(super) struct Group<'d> {
 pub(super) fn mark_conflicts(groups: &mut [Group<'_>], notes: &mut Notes) {
     let mut ports = Ports::default();
     for group in groups {
+        mark_lost(group.drafts, &ports);
         mark_within(group.drafts);
-        for draft in group.drafts.iter_mut().filter(|draft| draft.is_accepted()) {
-            let Some((reason, winner)) = ports.take(draft, group.owner) else { continue };
-            draft.lost = true;
-            let whose = format!("{} of {}", winner.name, winner.owner);
-            draft.conflict = Some(fault(draft, reason, &whose));
+        for draft in group.drafts.iter().filter(|draft| draft.is_accepted()) {
+            ports.take(draft, group.owner);
         }
         for draft in &*group.drafts {
             if let Some(fault) = &draft.conflict {
@@ -46,18 +44,29 @@ pub(super) fn mark_conflicts(groups: &mut [Group<'_>], notes: &mut Notes) {
     }
 }
 
+/// Marks those that clash with a listener of an earlier object.
+fn mark_lost(drafts: &mut [Draft], ports: &Ports) {
+    for draft in drafts.iter_mut().filter(|draft| draft.is_accepted()) {
+        let Some((reason, winner)) = ports.taken_by(draft) else { continue };
+        draft.lost = true;
+        let whose = format!("{} of {}", winner.name, winner.owner);
+        draft.conflict = Some(fault(draft, reason, &whose));
+    }
+}
+
+/// Marks those that clash with one another; one that has lost already is in nobody's way.
 fn mark_within(drafts: &mut [Draft]) {
     let conflicts: Vec<Option<Fault>> = drafts
         .iter()
         .enumerate()
         .map(|(at, draft)| {
             let others = drafts.iter().enumerate().filter(|(other, _)| *other != at);
-            let valid = others.map(|(_, other)| other).filter(|other| other.invalid.is_none());
-            draft.invalid.is_none().then(|| clash_among(draft, valid)).flatten()
+            let rivals = others.map(|(_, other)| other).filter(|other| other.is_accepted());
+            draft.is_accepted().then(|| clash_among(draft, rivals)).flatten()
         })
         .collect();
     for (draft, conflict) in drafts.iter_mut().zip(conflicts) {
-        draft.conflict = conflict;
+        draft.conflict = draft.conflict.take().or(conflict);
     }
 }
 
@@ -122,33 +131,27 @@ pub(super) struct Occupant {
 }
 
 impl Ports {
-    /// Who keeps a listener from its port, and why; none if it now sits there.
-    pub(super) fn take(&mut self, draft: &Draft, owner: &ObjectKey) -> Option<(Reason, &Occupant)> {
+    /// Who keeps a listener from its port, and why.
+    pub(super) fn taken_by(&self, draft: &Draft) -> Option<(Reason, &Occupant)> {
         let protocol = draft.protocol?;
-        let newcomer = || Occupant { protocol, name: draft.name.clone(), owner: owner.clone() };
-        let hostname = draft.hostname.clone();
-        match self.by_port.entry((draft.port, protocol.transport())) {
-            btree_map::Entry::Vacant(entry) => {
-                let by_hostname = HashMap::from([(hostname, newcomer())]);
-                entry.insert(Occupants { first: newcomer(), by_hostname });
-                None
-            }
-            btree_map::Entry::Occupied(entry) => {
-                let Occupants { first, by_hostname } = entry.into_mut();
-                if !share_by_hostname(first.protocol, protocol) {
-                    return Some((Reason::ProtocolConflict, first));
-                }
-                match by_hostname.entry(hostname) {
-                    hash_map::Entry::Occupied(entry) => {
-                        Some((Reason::HostnameConflict, entry.into_mut()))
-                    }
-                    hash_map::Entry::Vacant(entry) => {
-                        entry.insert(newcomer());
-                        None
-                    }
-                }
-            }
+        let Occupants { first, by_hostname } =
+            self.by_port.get(&(draft.port, protocol.transport()))?;
+        if !share_by_hostname(first.protocol, protocol) {
+            return Some((Reason::ProtocolConflict, first));
         }
+        Some((Reason::HostnameConflict, by_hostname.get(&draft.hostname)?))
+    }
+
+    /// Seats a listener on its port, which must be free for it.
+    pub(super) fn take(&mut self, draft: &Draft, owner: &ObjectKey) {
+        let Some(protocol) = draft.protocol else { return };
+        let newcomer = Occupant { protocol, name: draft.name.clone(), owner: owner.clone() };
+        let port = self.by_port.entry((draft.port, protocol.transport()));
+        let occupants = port.or_insert_with(|| Occupants {
+            first: newcomer.clone(),
+            by_hostname: HashMap::new(),
+        });
+        occupants.by_hostname.insert(draft.hostname.clone(), newcomer);
     }
 }
 
@@ -229,5 +232,13 @@ mod tests {
         check(&[&["HTTP a.example 80"], &["HTTP a.example 80"]], &["", HOST]);
         check(&[&["HTTP - 80"], &["TCP - 80"], &["HTTP - 80"]], &["", PROTOCOL, HOST]);
         check(&[&["HTTP - 80", "HTTP - 80"], &["HTTP - 80"]], &[HOST, HOST, ""]);
+        check(
+            &[&["HTTP - 80"], &["HTTP a.example 80", "TCP - 80", "HTTP a.example 80"]],
+            &["", HOST, PROTOCOL, HOST],
+        );
+        check(
+            &[&["HTTP - 80"], &["HTTP a.example 80", "TCP - 80", "HTTP b.example 80"]],
+            &["", "", PROTOCOL, ""],
+        );
     }
 }

@@ -59,6 +59,7 @@ pub(super) fn external(
         },
         external_hostname: Some(hostname),
         retry_budget: None,
+        proxy_protocol: None,
         session_persistence: None,
     }))
 }

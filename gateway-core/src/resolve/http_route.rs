@@ -2,7 +2,7 @@
 //!
 //! In: rules as written. Out: [`Rule`]s, those left out that cannot be taken. Not here: attachment.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use crate::{
     api::{
@@ -11,7 +11,9 @@ use crate::{
         QueryParamMatchType, Reason,
     },
     backend::Turns,
-    matcher::{HeaderPredicate, PathPattern, Pattern, QueryPredicate, RegexLimits, RouteMatch},
+    matcher::{
+        HeaderPredicate, PathPattern, Pattern, QueryPredicate, RegexLimits, RouteMatch, normal_path,
+    },
 };
 use http::Method;
 
@@ -118,8 +120,8 @@ fn path_pattern(written: &HttpPathMatch, limits: RegexLimits) -> Result<PathPatt
     match written.kind() {
         PathMatchType::RegularExpression => PathPattern::regex(path, limits)
             .map_err(|error| value(format!("path {path:?} is no regular expression: {error}"))),
-        PathMatchType::Exact => check_path(path).map(|()| PathPattern::exact(path)),
-        PathMatchType::PathPrefix => check_path(path).map(|()| PathPattern::prefix(path)),
+        PathMatchType::Exact => checked_path(path).map(|path| PathPattern::exact(&path)),
+        PathMatchType::PathPrefix => checked_path(path).map(|path| PathPattern::prefix(&path)),
         PathMatchType::Unknown(kind) => {
             let known = PathMatchType::KNOWN.join(", ");
             Err(value(format!("path.type is {kind:?}, expected one of {known}")))
@@ -127,16 +129,17 @@ fn path_pattern(written: &HttpPathMatch, limits: RegexLimits) -> Result<PathPatt
     }
 }
 
+/// The normal form of a path.
 // SPEC: the schema's rules for paths. A path that breaks them could be reached by no request, or by
-// one that reads differently at the backend.
-fn check_path(path: &str) -> Result<(), Fault> {
-    let wrong = |problem: &str| Err(value(format!("path {path:?} {problem}")));
+// one that reads differently at the backend. They hold for what the path says, however it is encoded.
+fn checked_path(written: &str) -> Result<Cow<'_, str>, Fault> {
+    let path = normal_path(written);
+    let wrong = |problem: &str| Err(value(format!("path {written:?} {problem}")));
     if !path.starts_with('/') {
         return wrong("does not start with /");
     }
-    let lower = path.to_ascii_lowercase();
-    for part in ["//", "/./", "/../", "%2f", "#"] {
-        if lower.contains(part) {
+    for part in ["//", "/./", "/../", "%2F", "#"] {
+        if path.contains(part) {
             return wrong(&format!("contains {part}"));
         }
     }
@@ -145,7 +148,7 @@ fn check_path(path: &str) -> Result<(), Fault> {
             return wrong(&format!("ends in {end}"));
         }
     }
-    Ok(())
+    Ok(path)
 }
 
 fn method(written: &HttpMethod) -> Result<Method, Fault> {

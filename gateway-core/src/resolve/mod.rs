@@ -34,6 +34,7 @@ mod selector;
 mod session;
 mod status;
 mod tls;
+mod tls_options;
 pub mod topology;
 mod traffic;
 

@@ -21,6 +21,7 @@ use super::{
     note::Notes,
     pem,
     status::Fault,
+    tls_options::{TlsOptions, tls_options},
     topology::{ClientValidation, ListenerTls},
 };
 
@@ -59,10 +60,21 @@ pub(super) fn resolve_listener(
             draft.refuse(refused.clone());
         }
     }
+    let written = listener.tls.as_ref().map(|tls| &tls.options);
+    let field = format!("{}.tls.options", draft.field);
+    let options = written.map_or_else(
+        || Ok(TlsOptions::default()),
+        |options| tls_options(options, owner, &field, notes),
+    );
+    let options = options.unwrap_or_else(|fault| {
+        notes.fault(owner, field, &fault);
+        draft.refuse(fault);
+        TlsOptions::default()
+    });
     draft.tls = Some(Arc::new(ListenerTls {
         certificates: certificates.into_iter().map(|certificate| certificate.pair).collect(),
         client_validation: validation.and_then(|validation| validation.usable.clone()),
-        options: listener.tls.as_ref().map(|tls| tls.options.clone()).unwrap_or_default(),
+        options,
     }));
     for fault in &draft.unresolved[before..] {
         notes.fault(owner, format!("{}.tls", draft.field), fault);

@@ -14,6 +14,7 @@ use crate::{
     matcher::{HostPattern, RouteMatch, Scheme},
 };
 
+pub use super::tls_options::{CipherSuite, TlsOptions, TlsVersion};
 pub use crate::snapshot::{BindAddress, BindKey, Transport};
 
 /// All that the data plane serves.
@@ -103,8 +104,8 @@ pub struct ListenerTls {
     pub certificates: Vec<Arc<KeyPair>>,
     /// What is asked of clients; none: nothing.
     pub client_validation: Option<ClientValidation>,
-    /// `tls.options` as written.
-    pub options: BTreeMap<String, String>,
+    /// What `tls.options` asks for.
+    pub options: TlsOptions,
 }
 
 /// How certificates of clients are verified.

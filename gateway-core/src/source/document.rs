@@ -21,6 +21,9 @@ pub(super) struct Reader<'s> {
     budget: usize,
 }
 
+/// Lists that may be missing but not empty: the kind, and where in it the list is.
+const LISTS_WITH_DEFAULT: [(Kind, &str, &str); 1] = [(Kind::HttpRoute, "spec", "rules")];
+
 /// A node that should be an object, and what a list around it says about its kind.
 struct Candidate<'s> {
     node: NodeId,
@@ -173,13 +176,30 @@ impl<'s> Reader<'s> {
         for finding in walk.into_findings() {
             self.report_finding(finding, Severity::Warning, key, node);
         }
-        match outcome {
+        let outcome = outcome.map_err(|error| error.into_finding());
+        match outcome.and_then(|resource| self.refuse_empty(kind, node).map_or(Ok(resource), Err)) {
             Ok(resource) => Some(resource),
-            Err(error) => {
-                self.report_finding(error.into_finding(), Severity::Error, key, node);
+            Err(finding) => {
+                self.report_finding(finding, Severity::Error, key, node);
                 None
             }
         }
+    }
+
+    // SPEC: a list that is missing gets its default, but one that is there must have an item. Objects do not
+    // tell the two apart, so `validate` cannot.
+    fn refuse_empty(&self, kind: Kind, node: NodeId) -> Option<Finding> {
+        let (_, parent, list) = LISTS_WITH_DEFAULT.iter().find(|(its, ..)| *its == kind)?;
+        let value = self.tree().get(self.tree().get(node, parent)?, list)?;
+        matches!(&self.tree()[value].value, Value::List(items) if items.is_empty()).then(|| {
+            Finding {
+                code: Code::ListLength,
+                field: FieldPath::from(*parent).field(list),
+                message: "the list has 0 items, allowed are 1 or more".to_owned(),
+                help: Some(format!("remove {list} for its default, or write an item")),
+                key_range: None,
+            }
+        })
     }
 
     fn report_finding(

@@ -1,9 +1,6 @@
 //! Topologies and requests from small alphabets, so that everything collides.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 
 use gateway_core::{
     api::{Kind, ObjectKey},
@@ -14,7 +11,7 @@ use gateway_core::{
     },
     resolve::topology::{
         Attachment, Bind, BindAddress, BindKey, Listener, ListenerId, ListenerProtocol,
-        ListenerTls, Route, Rule, Timeouts, Topology, Transport,
+        ListenerTls, Route, Rule, Timeouts, TlsOptions, Topology, Transport,
     },
 };
 use http::{HeaderName, HeaderValue, Method};
@@ -221,7 +218,7 @@ fn attachments(listeners: &[Arc<Listener>], hosts: &[&str], chosen: &[bool]) -> 
 pub(crate) fn listeners() -> impl Strategy<Value = Topology> {
     vec((select(&LISTENER_HOSTS[..]), any::<bool>()), 1..6).prop_map(|listeners| {
         let tls = || {
-            let (certificates, options) = (Vec::new(), BTreeMap::new());
+            let (certificates, options) = (Vec::new(), TlsOptions::default());
             Arc::new(ListenerTls { certificates, client_validation: None, options })
         };
         let mut topology = Topology::default();

@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) faults: Vec<(&'static str, u16)>,
     /// Whether nothing is answered.
     pub(crate) down: bool,
+    /// Versions of the Gateway API that are served.
+    pub(crate) versions: Vec<&'static str>,
     /// Requests that the program has no right to make, and which rights it would have needed.
     pub(crate) forbidden: Vec<String>,
     /// Kinds and plurals of the Gateway API that are served.
@@ -76,6 +78,7 @@ impl Fake {
             requests: Vec::new(),
             faults: Vec::new(),
             down: false,
+            versions: vec!["v1"],
             forbidden: Vec::new(),
             kinds: KINDS.to_vec(),
         };
@@ -398,10 +401,11 @@ impl State {
 
     fn groups(&self) -> Answer {
         let group = "gateway.networking.k8s.io";
-        let version = json!({"groupVersion": format!("{group}/v1"), "version": "v1"});
+        let version = |version: &&str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
+        let versions: Vec<Value> = self.versions.iter().map(version).collect();
         let groups = match self.kinds.is_empty() {
             true => json!([]),
-            false => json!([{"name": group, "versions": [version], "preferredVersion": version}]),
+            false => json!([{"name": group, "versions": versions}]),
         };
         ok(&json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
-    CLASSES, GATEWAYS, ROUTES, class,
+    CLASSES, GATEWAYS, ROUTES, class, condition,
     fake::{Fake, KINDS},
     gateway, route,
     running::{Replica, run},
@@ -83,6 +83,65 @@ fn kinds_that_are_missing_are_picked_up_when_they_appear() {
         let plane = replica.plane.clone();
         sleep(Duration::from_secs(60)).await;
         assert!(plane.served().names.is_empty());
+        replica.end().await;
+    });
+}
+
+#[test]
+fn older_versions_do_until_the_newest_is_served() {
+    run(async {
+        let fake = Fake::new();
+        fake.state().versions = vec!["v1beta1"];
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.apply(ROUTES, route("a", "gw"));
+        let replica = Replica::start(&fake);
+        fake.until(|fake| has_status(fake, "a")).await;
+        let asked = |part: &str| fake.state().requests.iter().any(|(line, _)| line.contains(part));
+        assert!(!asked("networking.k8s.io/v1/"));
+        let serves = replica.plane.served().serves;
+        fake.state().versions = vec!["v1beta1", "v1"];
+        sleep(Duration::from_secs(60)).await;
+        fake.apply(ROUTES, route("b", "gw"));
+        fake.until(|fake| has_status(fake, "b")).await;
+        assert!(asked("PATCH /apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/b"));
+        let served = replica.plane.served();
+        assert_eq!(served.names.into_iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(served.serves, serves, "no socket was touched");
+        replica.end().await;
+    });
+}
+
+#[test]
+fn an_api_server_that_does_not_know_its_kinds_yet_takes_nothing_away() {
+    run(async {
+        let fake = Fake::new();
+        let names = KINDS.iter().map(|(_, plural)| format!("{plural}.gateway.networking.k8s.io"));
+        for name in names.filter(|name| !name.starts_with("gatewayclasses")) {
+            let crd = json!({"metadata": {"name": name}});
+            fake.apply("apiextensions.k8s.io/customresourcedefinitions", crd);
+        }
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.apply(ROUTES, route("a", "gw"));
+        let replica = Replica::start(&fake);
+        fake.until(|fake| has_status(fake, "a")).await;
+        let serves = replica.plane.served().serves;
+        // It starts anew: first there are no kinds, then nobody may see them.
+        fake.state().kinds.clear();
+        for _ in 0..100 {
+            fake.state().faults.push(("gateway.networking.k8s.io/v1/", 404));
+            fake.state().faults.push(("gateway.networking.k8s.io/v1/", 403));
+        }
+        fake.cut(true);
+        sleep(Duration::from_secs(120)).await;
+        fake.state().kinds = KINDS.to_vec();
+        fake.state().faults.clear();
+        fake.apply(ROUTES, route("b", "gw"));
+        fake.until(|fake| has_status(fake, "b")).await;
+        let served = replica.plane.served();
+        assert_eq!(served.names.into_iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(served.serves, serves, "no socket was touched");
         replica.end().await;
     });
 }
@@ -165,7 +224,14 @@ fn what_cannot_be_read_is_told_and_is_as_if_it_were_not_there() {
         let names: Vec<String> = replica.plane.served().names.into_iter().collect();
         assert_eq!(names, ["b", "c"]);
         assert_eq!(replica.told(|notice| matches!(notice, Notice::Unreadable { .. })), 1);
+        let accepted = |fake: &Fake| {
+            let status = fake.get(ROUTES, "shop", "a")["status"].clone();
+            condition(&status["parents"][0]["conditions"], "Accepted").clone()
+        };
+        fake.until(|fake| accepted(fake)["reason"] == "UnsupportedValue").await;
+        assert_eq!(accepted(&fake)["observedGeneration"], 2);
         fake.apply(ROUTES, route("a", "gw"));
+        fake.until(|fake| accepted(fake)["status"] == "True").await;
         let plane = replica.plane.clone();
         sleep(Duration::from_secs(1)).await;
         assert!(plane.served().names.contains("a"));

@@ -1,11 +1,17 @@
 //! Cases as they lie in `testdata`.
 
 use std::{
+    collections::BTreeSet,
     fmt, fs,
     path::{Path, PathBuf},
 };
 
-use gateway_core::{api::Resource, source::Sources};
+use gateway_core::{
+    api::Resource,
+    diagnostic::{Diagnostic, Severity},
+    source::Sources,
+    validate::{Schema, validate},
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -22,6 +28,10 @@ pub struct Case {
     pub resources: Vec<Resource>,
     /// The requests.
     pub requests: Vec<Request>,
+    /// The codes of what the schemas refuse, as far as the case says so.
+    pub invalid: BTreeSet<String>,
+    /// What the schemas refuse.
+    pub refused: Vec<Diagnostic>,
     /// What should come of it; none if there is no outcome file.
     pub expected: Option<Outcome>,
 }
@@ -77,7 +87,7 @@ pub fn load() -> Result<Vec<Case>, CorpusError> {
 pub fn load_case(root: &Path, name: &str) -> Result<Case, CorpusError> {
     let input = root.join(format!("{name}.yaml"));
     let outcome_file = root.join(format!("{name}.out.yaml"));
-    let Input { resources, requests } = read_input(root, &input)?;
+    let Input { resources, requests, invalid, refused } = read_input(root, &input)?;
     let expected = match fs::read_to_string(&outcome_file) {
         Ok(text) => Some(
             serde_saphyr::from_str(&text)
@@ -85,7 +95,8 @@ pub fn load_case(root: &Path, name: &str) -> Result<Case, CorpusError> {
         ),
         Err(_) => None,
     };
-    Ok(Case { name: name.to_owned(), outcome_file, resources, requests, expected })
+    let name = name.to_owned();
+    Ok(Case { name, outcome_file, resources, requests, invalid, refused, expected })
 }
 
 fn collect(root: &Path, folder: &Path, names: &mut Vec<String>) -> Result<(), CorpusError> {
@@ -111,12 +122,18 @@ fn collect(root: &Path, folder: &Path, names: &mut Vec<String>) -> Result<(), Co
 struct Input {
     resources: Vec<Resource>,
     requests: Vec<Request>,
+    invalid: BTreeSet<String>,
+    refused: Vec<Diagnostic>,
 }
 
+/// The document that says how the file is to be read.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Include {
+struct Preamble {
+    #[serde(default)]
     include: Vec<String>,
+    #[serde(default)]
+    invalid: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -134,12 +151,15 @@ fn read_input(root: &Path, file: &Path) -> Result<Input, CorpusError> {
     for document in text.split("\n---\n") {
         // What is left out leaves its lines behind, so that the places in diagnostics are right.
         let lines = document.lines().count().saturating_sub(1);
-        if starts_with(document, "include:") {
+        if starts_with(document, "include:") || starts_with(document, "invalid:") {
             objects.push_str(&"\n".repeat(lines));
-            let Include { include } = serde_saphyr::from_str(document).map_err(|e| error(&e))?;
+            let Preamble { include, invalid } =
+                serde_saphyr::from_str(document).map_err(|e| error(&e))?;
+            input.invalid = invalid;
             for name in include {
                 let included = read_input(root, &root.join(format!("include/{name}.yaml")))?;
                 input.resources.extend(included.resources);
+                input.refused.extend(included.refused);
             }
         } else if starts_with(document, "requests:") {
             objects.push_str(&"\n".repeat(lines));
@@ -150,14 +170,20 @@ fn read_input(root: &Path, file: &Path) -> Result<Input, CorpusError> {
         }
         objects.push_str("\n---\n");
     }
-    let loaded = Sources::default().load(&file.to_string_lossy(), objects);
-    match loaded.diagnostics.first() {
-        Some(diagnostic) => Err(error(&diagnostic)),
-        None => {
-            input.resources.extend(loaded.resources.into_iter().map(|(resource, _)| resource));
-            Ok(input)
-        }
+    let mut sources = Sources::default();
+    let loaded = sources.load(&file.to_string_lossy(), objects);
+    if let Some(diagnostic) = loaded.diagnostics.first() {
+        return Err(error(&diagnostic));
     }
+    for (resource, origin) in loaded.resources {
+        let schema = Schema { api_version: Some(&origin.api_version), ..Schema::default() };
+        let found = validate(&resource, schema).into_iter();
+        let mut refused: Vec<_> = found.filter(|it| it.severity == Severity::Error).collect();
+        refused.iter_mut().for_each(|diagnostic| sources.place(diagnostic));
+        input.refused.extend(refused);
+        input.resources.push(resource);
+    }
+    Ok(input)
 }
 
 fn starts_with(document: &str, key: &str) -> bool {

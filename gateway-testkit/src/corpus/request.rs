@@ -142,6 +142,12 @@ impl Request {
         self.path_and_query().split_once('?').map(|(_, query)| query)
     }
 
+    /// The field lines as the case writes them, without Host and what gRPC brings along.
+    #[must_use]
+    pub fn lines(&self) -> &[String] {
+        &self.headers
+    }
+
     /// The field lines in order, names in lower case, without Host.
     #[must_use]
     pub fn headers(&self) -> Vec<(String, String)> {

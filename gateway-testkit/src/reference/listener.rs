@@ -111,22 +111,26 @@ fn is_allowed(world: &World, gateway: &Gateway, set: &ListenerSet) -> bool {
     })
 }
 
-/// Decides which listeners serve. Inside one object none of those that conflict does; between
-/// objects the one that comes first does.
+/// Decides which listeners serve. Between objects the one that comes first does; inside one object
+/// none of those that still conflict does.
 fn merge(world: &World, groups: Vec<(Vec<Listener>, bool)>, accepted: bool) -> Vec<Listener> {
     let mut merged: Vec<Listener> = Vec::new();
     for (group, taken) in groups {
+        let claimed = |listener: &Listener| {
+            let mut serving = merged.iter().filter(|it| it.serves);
+            serving.any(|other| conflict(&listener.spec, &other.spec))
+        };
         let fits: Vec<bool> = group
             .iter()
             .enumerate()
             .map(|(place, listener)| {
                 let others = group.iter().enumerate().filter(|(other, _)| *other != place);
-                let mut claimed = merged.iter().filter(|it| it.serves);
+                let mut rivals = others.map(|(_, other)| other).filter(|other| !claimed(other));
                 accepted
                     && taken
                     && is_supported(&listener.spec)
-                    && !others.into_iter().any(|(_, other)| conflict(&listener.spec, &other.spec))
-                    && !claimed.any(|other| conflict(&listener.spec, &other.spec))
+                    && !claimed(listener)
+                    && !rivals.any(|other| conflict(&listener.spec, &other.spec))
             })
             .collect();
         let decided = group.into_iter().zip(fits).map(|(mut listener, fits)| {

@@ -31,7 +31,7 @@ pub(super) fn is_valid(entry: &Match) -> bool {
         Match::Http(entry) => {
             let path = entry.path.as_ref().is_none_or(|path| match path.kind() {
                 PathMatchType::RegularExpression => regex(path.value()).is_some(),
-                kind => kind.is_known() && path.value().starts_with('/'),
+                kind => kind.is_known() && is_path(&normal(path.value())),
             });
             let headers = entry.headers.iter().all(|it| match it.kind() {
                 HeaderMatchType::RegularExpression => regex(&it.value).is_some(),
@@ -64,21 +64,23 @@ pub(super) fn is_valid(entry: &Match) -> bool {
 pub(super) fn matched_prefix(entry: &Match) -> Option<usize> {
     let Match::Http(HttpRouteMatch { path, .. }) = entry else { return None };
     let Some(path) = path else { return Some(0) };
-    let value = path.value();
-    let prefix = value.strip_suffix('/').unwrap_or(value);
+    let value = normal(path.value());
+    let prefix = value.strip_suffix('/').unwrap_or(&value);
     (*path.kind() == PathMatchType::PathPrefix).then_some(prefix.len())
 }
 
 fn rank_http(entry: &HttpRouteMatch, request: &Request) -> Option<Rank> {
     let default = Default::default();
     let path = entry.path.as_ref().unwrap_or(&default);
-    let (value, of_request) = (path.value(), request.path());
+    let (value, of_request) = (normal(path.value()), request.path());
     let (class, length, fits) = match path.kind() {
         PathMatchType::Exact => (0, value.len(), value == of_request),
-        PathMatchType::RegularExpression => (1, value.len(), matches(value, of_request)),
+        PathMatchType::RegularExpression => {
+            (1, path.value().len(), matches(path.value(), of_request))
+        }
         // SPEC: a prefix is compared element by element; its trailing slash has no meaning.
         _ => {
-            let value = value.strip_suffix('/').unwrap_or(value);
+            let value = value.strip_suffix('/').unwrap_or(&value);
             let rest = of_request.strip_prefix(value);
             let fits = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
             (2, value.len(), fits)
@@ -99,6 +101,40 @@ fn rank_http(entry: &HttpRouteMatch, request: &Request) -> Option<Rank> {
     let has_method = Reverse(entry.method.is_some());
     let (headers, query) = (Reverse(headers.len()), Reverse(query.len()));
     all.then_some((class, Reverse(length), Reverse(0), has_method, headers, query))
+}
+
+// SPEC: the rules of the schema for path values.
+fn is_path(path: &str) -> bool {
+    path.starts_with('/')
+        && !["//", "/./", "/../", "%2F", "#"].iter().any(|part| path.contains(part))
+        && !path.ends_with("/..")
+        && !path.ends_with("/.")
+}
+
+/// A path as requests have it: what needs no encoding is not encoded, and hex digits are upper case.
+// SPEC: RFC 3986 section 6.2.2: both spellings are the same path.
+fn normal(path: &str) -> String {
+    let mut parts = path.split('%');
+    let mut normal = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = part.get(..2).filter(|code| code.bytes().all(|it| it.is_ascii_hexdigit()));
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()).map(char::from) {
+            Some(plain) if plain.is_ascii_alphanumeric() || "-._~".contains(plain) => {
+                normal.push(plain);
+                normal.push_str(&part[2..]);
+            }
+            Some(_) => {
+                normal.push('%');
+                normal.push_str(&part[..2].to_ascii_uppercase());
+                normal.push_str(&part[2..]);
+            }
+            None => {
+                normal.push('%');
+                normal.push_str(part);
+            }
+        }
+    }
+    normal
 }
 
 /// Ranks service and method as an exact path, a service as a prefix, a method below every path.

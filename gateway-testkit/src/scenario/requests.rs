@@ -9,9 +9,22 @@ pub(super) fn request(bytes: &mut Bytes<'_>, parents: &[Parent]) -> Request {
         "a.x.evil",
     ];
     let host = bytes.pick(&hosts);
-    let paths = ["/", "/a", "/a/", "/a/b", "/ab", "/a/b/c", "/s/m", "/s.t/n", "/s", "//a", "/A"];
+    let paths =
+        ["/", "/a", "/a/", "/a/b", "/ab", "/a/b/c", "/s/m", "/s.t/n", "/s", "//a", "/A", "/%C3%A9"];
     let path = bytes.pick(&paths);
-    let queries = ["", "", "", "?q=1", "?q=2", "?r=1&q=1", "?q=%31&r=2", "?q", "?q=2&q=1", "?Q=1"];
+    let queries = [
+        "",
+        "",
+        "",
+        "?q=1",
+        "?q=2",
+        "?r=1&q=1",
+        "?q=%31&r=2",
+        "?q",
+        "?q=2&q=1",
+        "?Q=1",
+        "?q+r=1&q%2br=2",
+    ];
     let query = bytes.pick(&queries);
     // Each Gateway has an address of its own, so a request comes in by one of them: mostly where
     // there is a listener.

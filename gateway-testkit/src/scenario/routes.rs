@@ -94,8 +94,8 @@ fn http_rule(bytes: &mut Bytes<'_>) -> Value {
 fn http_match(bytes: &mut Bytes<'_>) -> Value {
     let mut entry = json!({});
     let path = match bytes.below(12) {
-        0..=5 => ("PathPrefix", bytes.pick(&["/", "/", "/a", "/a", "/a/", "/a/b", "/ab", "/s"])),
-        6..=8 => ("Exact", bytes.pick(&["/a", "/", "/a/", "/a/b", "/ab", "/s/m"])),
+        0..=5 => ("PathPrefix", bytes.pick(&["/", "/", "/a", "/%61", "/a/", "/a/b", "/ab", "/s"])),
+        6..=8 => ("Exact", bytes.pick(&["/a", "/", "/a/", "/%61/%62", "/ab", "/%c3%a9"])),
         9 | 10 => {
             let patterns = ["/a.*", "/a(/b)?", "/[ab]+", "/.*b", "/|/a", "/s/."];
             ("RegularExpression", bytes.pick(&patterns))
@@ -109,7 +109,8 @@ fn http_match(bytes: &mut Bytes<'_>) -> Value {
     put(&mut entry, "method", bytes.pick(&["", "", "", "", "GET", "GET", "POST", "HEAD"]));
     put(&mut entry, "headers", headers(bytes));
     if bytes.one_in(3) {
-        let mut params = vec![json!({"name": bytes.pick(&["q", "r"]), "value": value(bytes)})];
+        let mut params =
+            vec![json!({"name": bytes.pick(&["q", "r", "q+r"]), "value": value(bytes)})];
         if bytes.one_in(3) {
             params = vec![json!({"name": "q", "value": value(bytes)})];
             params.push(json!({"name": "r", "type": "RegularExpression", "value": "1|2"}));

@@ -101,6 +101,7 @@ pub(crate) fn backend(name: &str) -> Backend {
         tls: None,
         external_hostname: None,
         retry_budget: None,
+        proxy_protocol: None,
         session_persistence: None,
     }
 }

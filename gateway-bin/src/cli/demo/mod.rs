@@ -1,8 +1,10 @@
 //! `gateway demo`: a sample shop behind the gateway, in one process.
 //!
 //! In: a port. Out: printed requests to try, or with `--check` whether they are answered as
-//! promised. Not here: the manifests (`gateway-bin/demo`), the requests (`steps`).
+//! promised. Not here: the manifests (`gateway-bin/demo`), the requests (`steps`), the demo of TLS
+//! (`secure`).
 
+mod secure;
 mod shop;
 mod steps;
 mod verify;
@@ -31,6 +33,9 @@ pub fn run(args: &DemoArgs) -> ExitCode {
 }
 
 async fn show(args: &DemoArgs) -> io::Result<ExitCode> {
+    if args.tls {
+        return secure::show(args.port, args.check).await;
+    }
     let shop = Shop::open(args.port).await?;
     let code = if args.check {
         check(&shop).await?

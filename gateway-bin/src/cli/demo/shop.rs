@@ -5,6 +5,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +17,9 @@ use gateway_core::{
     snapshot::Snapshot,
     source::Sources,
 };
+use rustls::ServerConfig;
 use tokio::{net::TcpListener, task::JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 use super::steps::Ports;
 use crate::{
@@ -38,7 +41,7 @@ const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
 
 /// From the port for plain requests to the one for TLS: 8080 and 8443.
-const TO_TLS: u16 = 363;
+pub(super) const TO_TLS: u16 = 363;
 
 /// The running shop. Its backends end when it is dropped.
 pub(super) struct Shop {
@@ -59,7 +62,7 @@ impl Shop {
         let services: Vec<Service> =
             snapshot.services().values().map(|service| Service::clone(service)).collect();
         for service in services {
-            snapshot.insert(backend(&service, &mut backends).await?.into());
+            snapshot.insert(backend(&service, None, &mut backends).await?.into());
         }
         let build = build(&snapshot, &ControllerScope::all());
         let mut gateway = Gateway::start(&config(port)).map_err(io::Error::other)?;
@@ -97,8 +100,12 @@ fn certificate() -> io::Result<(Secret, String)> {
     Ok((secret, certificate))
 }
 
-/// Starts an echo for a Service; gives its EndpointSlice.
-async fn backend(service: &Service, backends: &mut JoinSet<()>) -> io::Result<EndpointSlice> {
+/// Starts an echo for a Service, over TLS if it is told how; gives its EndpointSlice.
+pub(super) async fn backend(
+    service: &Service,
+    tls: Option<Arc<ServerConfig>>,
+    backends: &mut JoinSet<()>,
+) -> io::Result<EndpointSlice> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let port = listener.local_addr()?.port();
     let name = &service.metadata.name;
@@ -108,7 +115,7 @@ async fn backend(service: &Service, backends: &mut JoinSet<()>) -> io::Result<En
         pod: format!("{name}-1"),
         is_flaky: name == "flaky",
     };
-    backends.spawn(echo::serve(listener, identity));
+    backends.spawn(echo::serve_over(listener, identity, tls.map(TlsAcceptor::from)));
     Ok(EndpointSlice::for_service(service).port(port).address("127.0.0.1"))
 }
 
@@ -127,7 +134,7 @@ fn config(port: u16) -> Config {
 }
 
 /// The port of the socket of a listener.
-fn served(gateway: &Gateway, port: u16) -> io::Result<u16> {
+pub(super) fn served(gateway: &Gateway, port: u16) -> io::Result<u16> {
     let addresses = gateway.addresses();
     let found = addresses.iter().find(|(key, _)| key.port == port);
     let address = found.and_then(|(_, addresses)| addresses.first());

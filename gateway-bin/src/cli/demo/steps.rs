@@ -41,6 +41,8 @@ pub(super) enum Expect {
     ServedBy(&'static str),
     /// What the backend saw: a pointer into its JSON, and the value there; empty for none.
     Seen(&'static str, &'static str),
+    /// A part of what the backend saw, by a pointer as above.
+    SeenPart(&'static str, &'static str),
     /// How many of the requests each Service answered.
     Shares(&'static [(&'static str, u32)]),
 }

@@ -29,7 +29,7 @@ async fn ask(step: &Step, ports: Ports, certificate: &[u8]) -> io::Result<Reply>
 }
 
 /// What is seen instead; none if it is as expected.
-fn differs(expect: &Expect, replies: &[Reply]) -> Option<String> {
+pub(super) fn differs(expect: &Expect, replies: &[Reply]) -> Option<String> {
     let reply = replies.first()?;
     let (what, seen, expect) = match *expect {
         Expect::Answered(status) => {
@@ -41,6 +41,11 @@ fn differs(expect: &Expect, replies: &[Reply]) -> Option<String> {
         Expect::ServedBy(service) => ("service".to_owned(), service_of(reply), service.to_owned()),
         Expect::Seen(pointer, value) => {
             (pointer.to_owned(), seen_at(reply, pointer), value.to_owned())
+        }
+        Expect::SeenPart(pointer, part) => {
+            let seen = seen_at(reply, pointer);
+            let found = if seen.contains(part) { part.to_owned() } else { seen };
+            (pointer.to_owned(), found, part.to_owned())
         }
         Expect::Shares(shares) => {
             let mut seen = BTreeMap::<String, u32>::new();

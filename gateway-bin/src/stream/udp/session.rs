@@ -12,6 +12,7 @@ use std::{
 };
 
 use gateway_core::backend::Backend;
+use gateway_tower::OwnedMatch;
 use socket2::SockRef;
 use tokio::{
     net::UdpSocket,
@@ -19,9 +20,12 @@ use tokio::{
     time::Instant,
 };
 
-use super::{LONGEST, ROUNDS};
+use super::{
+    LONGEST, OnEnd, ROUNDS, SessionEnd,
+    listener::{Flow, Listener},
+};
 use crate::{
-    stream::Traffic,
+    stream::{Cause, Ended, Traffic, relay::Relayed},
     upstream::{Leased, Open},
 };
 
@@ -32,20 +36,27 @@ thread_local! {
 
 /// What a session is opened with.
 pub(super) struct Opening<'s> {
-    pub(super) client: SocketAddr,
+    pub(super) flow: Flow,
     /// The socket that the client sends to.
-    pub(super) listener: &'s Arc<UdpSocket>,
+    pub(super) listener: &'s Arc<Listener>,
+    pub(super) matched: OwnedMatch,
     pub(super) backend: Arc<Backend>,
     pub(super) leased: Leased,
     pub(super) counted: Open,
     pub(super) traffic: &'s Arc<Traffic>,
+    pub(super) on_end: Option<OnEnd>,
 }
 
 /// A session. Dropping it ends it.
-#[derive(Debug)]
 pub(super) struct Session {
     pub(super) backend: Arc<Backend>,
     pub(super) begun: Instant,
+    /// Why it ends if it ends now.
+    pub(super) cause: Cause,
+    matched: Option<OwnedMatch>,
+    on_end: Option<OnEnd>,
+    /// Bytes to the endpoint.
+    sent_bytes: u64,
     sent: Instant,
     /// Whether the client has spoken after an answer, since it was last asked.
     spoke: bool,
@@ -57,13 +68,15 @@ pub(super) struct Session {
 /// What the session and its task know together.
 #[derive(Debug)]
 struct Shared {
-    client: SocketAddr,
-    listener: Arc<UdpSocket>,
+    flow: Flow,
+    listener: Arc<Listener>,
     endpoint: UdpSocket,
     leased: Leased,
     traffic: Arc<Traffic>,
     begun: Instant,
     answered: AtomicBool,
+    /// Bytes to the client.
+    answered_bytes: AtomicU64,
     /// Milliseconds from `begun` to the last answer.
     last_answer: AtomicU64,
 }
@@ -76,18 +89,30 @@ impl Session {
     pub(super) fn open(opening: Opening<'_>) -> io::Result<Self> {
         let begun = Instant::now();
         let shared = Arc::new(Shared {
-            client: opening.client,
+            flow: opening.flow,
             listener: Arc::clone(opening.listener),
             endpoint: connected(opening.leased.address())?,
             leased: opening.leased,
             traffic: Arc::clone(opening.traffic),
             begun,
             answered: AtomicBool::new(false),
+            answered_bytes: AtomicU64::new(0),
             last_answer: AtomicU64::new(0),
         });
         let answers = tokio::spawn(answer(Arc::clone(&shared))).abort_handle();
-        let (backend, _counted) = (opening.backend, opening.counted);
-        Ok(Self { backend, begun, sent: begun, spoke: false, shared, answers, _counted })
+        Ok(Self {
+            backend: opening.backend,
+            begun,
+            cause: Cause::Closed,
+            matched: Some(opening.matched),
+            on_end: opening.on_end,
+            sent_bytes: 0,
+            sent: begun,
+            spoke: false,
+            shared,
+            answers,
+            _counted: opening.counted,
+        })
     }
 
     /// Sends a datagram. False: the endpoint is gone, and the session with it.
@@ -99,7 +124,10 @@ impl Session {
         self.spoke |= self.is_answered();
         // Not by the runtime, which lets nothing through until it knows a new socket is writable.
         match SockRef::from(&self.shared.endpoint).send(datagram) {
-            Ok(_) => self.shared.traffic.datagram_to_backend(datagram.len()),
+            Ok(_) => {
+                self.sent_bytes += datagram.len() as u64;
+                self.shared.traffic.datagram_to_backend(datagram.len());
+            }
             // What an earlier datagram ran into.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 self.shared.leased.failed();
@@ -122,18 +150,47 @@ impl Session {
     }
 
     /// Whether the session can go on: its endpoint is there, and it was not idle for so long.
-    pub(super) fn is_alive(&self, now: Instant, idle: Duration) -> bool {
+    pub(super) fn is_alive(&mut self, now: Instant, idle: Duration) -> bool {
         let answered = Duration::from_millis(self.shared.last_answer.load(Relaxed));
         let last = self.sent.max(self.begun + answered);
-        !self.answers.is_finished()
-            && self.shared.leased.is_current()
-            && now.saturating_duration_since(last) < idle
+        if self.answers.is_finished() || !self.shared.leased.is_current() {
+            self.cause = Cause::BackendBroke;
+            return false;
+        }
+        if now.saturating_duration_since(last) >= idle {
+            self.cause = Cause::Idle;
+            return false;
+        }
+        true
+    }
+
+    fn end(&mut self) -> SessionEnd {
+        let shared = &self.shared;
+        SessionEnd {
+            client: shared.flow.client,
+            begun: self.begun,
+            answered: self.is_answered(),
+            ended: Ended {
+                cause: self.cause,
+                matched: self.matched.take(),
+                sni: None,
+                backend: Some(Arc::clone(&self.backend)),
+                endpoint: Some(shared.leased.address()),
+                relayed: Relayed {
+                    to_backend: self.sent_bytes,
+                    to_client: shared.answered_bytes.load(Relaxed),
+                },
+            },
+        }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.answers.abort();
+        if let Some(on_end) = self.on_end.take() {
+            on_end(self.end());
+        }
     }
 }
 
@@ -161,7 +218,7 @@ async fn answer(session: Arc<Shared>) {
                 let _ = session.endpoint.readable().await;
             }
             Some(Waiting::Room(datagram)) => {
-                let sent = session.listener.send_to(&datagram, session.client).await;
+                let sent = session.listener.send(&datagram, session.flow).await;
                 session.sent(&sent);
             }
             Some(Waiting::Nothing) => return session.leased.failed(),
@@ -194,7 +251,7 @@ impl Shared {
         let since = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_answer.store(since, Relaxed);
         let datagram = &scratch[..length];
-        match self.listener.try_send_to(datagram, self.client) {
+        match self.listener.try_send(datagram, self.flow) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Some(Waiting::Room(datagram.to_vec()));
             }
@@ -206,6 +263,7 @@ impl Shared {
     fn sent(&self, sent: &io::Result<usize>) {
         // A client that cannot be reached is not heard of again; the session ends by idleness.
         if let Ok(bytes) = *sent {
+            self.answered_bytes.fetch_add(bytes as u64, Relaxed);
             self.traffic.datagram_to_client(bytes);
         }
     }
