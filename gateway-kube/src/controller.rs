@@ -165,7 +165,6 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     pub(crate) async fn lead(&mut self, leads: bool) {
         self.leads = leads;
-        self.plane.lead(leads);
         self.writer.clear();
         if leads {
             self.push_all();
@@ -276,7 +275,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     }
 
     /// Serves everything, and builds anew with what came of it.
-    async fn serve(&mut self) {
+    pub(crate) async fn serve(&mut self) {
         let claims = address::claims(self.builder.snapshot(), self.builder.scope(), |key| {
             self.store.version(key).map(shown).unwrap_or_default()
         });
@@ -308,13 +307,11 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     }
 
     fn say_exhausted(&self, observed: &Observed) {
-        if self.settings.pool.is_empty() {
-            return;
-        }
         let before = self.observed.as_ref().map(|observed| &observed.gateway_addresses);
-        for (key, addresses) in &observed.gateway_addresses {
-            let known = before.and_then(|before| before.get(key));
-            if addresses.is_empty() && known != Some(addresses) {
+        let without =
+            observed.gateway_addresses.iter().filter(|(_, addresses)| addresses.is_empty());
+        for (key, none) in without.filter(|_| !self.settings.pool.is_empty()) {
+            if before.and_then(|before| before.get(key)) != Some(none) {
                 (self.settings.notices)(Notice::PoolExhausted(key.clone()));
             }
         }
@@ -329,13 +326,6 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             self.store.version(key).map(shown).unwrap_or_default()
         });
         if *self.settings.pool.assign(&claims, true) != self.own {
-            self.serve().await;
-        }
-    }
-
-    /// Asks again what became of everything.
-    pub(crate) async fn refresh(&mut self) {
-        if self.observed.is_some() {
             self.serve().await;
         }
     }
