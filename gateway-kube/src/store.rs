@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_core::{
-    api::{EXPERIMENTAL_GROUP, Kind, ObjectKey},
+    api::{Kind, ObjectKey},
     snapshot::Change,
 };
 
