@@ -75,7 +75,7 @@ impl Controller {
 
     fn publish(&self, snapshot: Snapshot) {
         let gateway = ObjectKey::new(Kind::Gateway, "infra", "public");
-        self.publisher.publish(BTreeMap::from([(account(), (gateway, snapshot))]));
+        self.publisher.publish(BTreeMap::from([(account(), (gateway, Arc::new(snapshot)))]));
     }
 }
 

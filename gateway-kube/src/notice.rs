@@ -77,6 +77,13 @@ pub enum Notice {
         /// Why.
         error: String,
     },
+    /// Objects that Gateways are made of cannot be listed or watched; it is tried again.
+    Unseen {
+        /// Of which kind.
+        objects: String,
+        /// Why.
+        error: String,
+    },
     /// The server of configurations ended, which it never should.
     Unserved(String),
     /// The pool has no address left for a Gateway.
@@ -135,6 +142,9 @@ impl fmt::Display for Notice {
             Self::Unsent(error) => write!(f, "an object cannot be sent to data planes: {error}"),
             Self::Unapplied { object, error } => {
                 write!(f, "cannot apply {object}, trying again: {error}")
+            }
+            Self::Unseen { objects, error } => {
+                write!(f, "cannot watch {objects}, what is known of them stays: {error}")
             }
             Self::Unserved(error) => write!(f, "configurations are not served: {error}"),
             Self::PoolExhausted(key) => {

@@ -79,7 +79,10 @@ impl Controller {
             .iter()
             .map(|(name, snapshot)| {
                 let account = Account { namespace: "infra".into(), name: (*name).into() };
-                (account, (ObjectKey::new(Kind::Gateway, "infra", name), snapshot.clone()))
+                (
+                    account,
+                    (ObjectKey::new(Kind::Gateway, "infra", name), Arc::new(snapshot.clone())),
+                )
             })
             .collect();
         self.publisher.publish(snapshots);

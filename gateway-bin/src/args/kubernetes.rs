@@ -56,19 +56,19 @@ pub struct KubernetesArgs {
     pub cache: Option<PathBuf>,
 
     /// Where Gateways run
-    #[arg(long, value_enum, default_value_t, requires = "kubernetes")]
+    #[arg(long, value_enum, default_value_t, conflicts_with = "paths")]
     pub shape: Shape,
 
     /// Image of the pods of dedicated Gateways: this program
-    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_IMAGE, requires = "kubernetes")]
+    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_IMAGE, conflicts_with = "paths")]
     pub image: String,
 
     /// Port from which pods of dedicated Gateways get their configuration, at the address of --bind
-    #[arg(long, value_name = "PORT", default_value_t = 15443, requires = "kubernetes")]
+    #[arg(long, value_name = "PORT", default_value_t = 15443, conflicts_with = "paths")]
     pub config_port: u16,
 
     /// How these pods reach it [default: gateway.NAMESPACE.svc and --config-port]
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port, requires = "kubernetes")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port, conflicts_with = "paths")]
     pub config_address: Option<Authority>,
 }
 
@@ -133,6 +133,6 @@ mod tests {
             "--kubernetes --shape dedicated --config-address c.infra.svc",
             Err("a host and a port"),
         );
-        check("a.yaml --shape dedicated", Err("--kubernetes"));
+        check("a.yaml --shape dedicated", Err("cannot be used with"));
     }
 }

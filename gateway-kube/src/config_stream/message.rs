@@ -358,7 +358,8 @@ mod tests {
             }],
             ..Chunk::default()
         };
-        let taken = |chunk: Chunk| Assembler::default().take(&chunk).ok().flatten().expect("complete");
+        let taken =
+            |chunk: Chunk| Assembler::default().take(&chunk).ok().flatten().expect("complete");
         assert_eq!(taken(odd("HTTPRoute", b"{\"spec\": 7}")).unreadable.len(), 1);
         assert_eq!(taken(odd("Sprocket", b"{}")).unreadable.len(), 0);
     }

@@ -97,7 +97,7 @@ struct Seen {
 
 impl Publisher {
     /// Publishes the snapshots of all Gateways. Streams of Gateways that have none any more end.
-    pub fn publish(&self, snapshots: BTreeMap<Account, (ObjectKey, Snapshot)>) {
+    pub fn publish(&self, snapshots: BTreeMap<Account, (ObjectKey, Arc<Snapshot>)>) {
         let mut channels = lock(&self.shared.channels);
         channels.retain(|account, _| snapshots.contains_key(account));
         for (account, (gateway, snapshot)) in snapshots {
@@ -187,21 +187,21 @@ impl Publisher {
 }
 
 impl Channel {
-    fn new(gateway: ObjectKey, snapshot: Snapshot) -> Self {
+    fn new(gateway: ObjectKey, snapshot: Arc<Snapshot>) -> Self {
         Self {
             gateway,
-            published: watch::Sender::new(Published { number: 1, snapshot: Arc::new(snapshot) }),
+            published: watch::Sender::new(Published { number: 1, snapshot }),
             streams: Mutex::default(),
             next: Mutex::default(),
         }
     }
 
-    fn publish(&self, snapshot: Snapshot) {
+    fn publish(&self, snapshot: Arc<Snapshot>) {
         self.published.send_if_modified(|published| {
             let differs = !snapshot.changes_since(&published.snapshot).is_empty();
             if differs {
                 published.number += 1;
-                published.snapshot = Arc::new(snapshot);
+                published.snapshot = snapshot;
             }
             differs
         });

@@ -42,7 +42,7 @@ pub struct Fleet {
     /// As of the last answer.
     failures: BTreeMap<ObjectKey, Vec<Report>>,
     /// What pods have; a Gateway that is refused keeps it.
-    published: BTreeMap<ObjectKey, (Account, Snapshot)>,
+    published: BTreeMap<ObjectKey, (Account, Arc<Snapshot>)>,
     /// Whether the first status has waited for what is known.
     waited: bool,
     keeper: JoinHandle<()>,
@@ -88,12 +88,13 @@ impl Fleet {
         self.published.retain(|key, _| plan.contains_key(key));
         for (key, snapshot) in needs(builder.snapshot(), builder.topology()) {
             if let Some(wanted) = plan.get(&key).filter(|wanted| wanted.fault.is_none()) {
-                self.published.insert(key, (wanted.account(), snapshot));
+                self.published.insert(key, (wanted.account(), Arc::new(snapshot)));
             }
         }
         let snapshots = self.published.iter();
-        let snapshots = snapshots
-            .map(|(key, (account, snapshot))| (account.clone(), (key.clone(), snapshot.clone())));
+        let snapshots = snapshots.map(|(key, (account, snapshot))| {
+            (account.clone(), (key.clone(), Arc::clone(snapshot)))
+        });
         self.publisher.publish(snapshots.collect());
     }
 

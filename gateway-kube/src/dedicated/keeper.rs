@@ -132,6 +132,8 @@ struct Keeper {
     label: String,
     ends: Ends,
     seen: BTreeMap<ObjectId, Value>,
+    /// The newest version that a watch told, by kind.
+    newest: BTreeMap<ObjectKind, u64>,
     /// The objects of lists that are under way.
     listing: BTreeMap<ObjectKind, BTreeSet<ObjectId>>,
     listed: BTreeSet<ObjectKind>,
@@ -153,6 +155,7 @@ impl Keeper {
             label,
             ends,
             seen: BTreeMap::new(),
+            newest: BTreeMap::new(),
             listing: BTreeMap::new(),
             listed: BTreeSet::new(),
             lost: BTreeSet::new(),
@@ -186,14 +189,14 @@ impl Keeper {
                 self.see(kind, object);
             }
             Ok(Event::Delete(object)) => {
-                if let Some(id) = id(kind, &object) {
+                if let Some(id) = self.see(kind, object) {
                     self.seen.remove(&id);
                 }
             }
             Err(error) => {
                 if self.lost.insert(kind) {
-                    let object = format!("{} objects", kind.as_str());
-                    (self.ends.notices)(Notice::Unapplied { object, error: error.to_string() });
+                    let objects = format!("{} objects", kind.as_str());
+                    (self.ends.notices)(Notice::Unseen { objects, error: error.to_string() });
                 }
             }
         }
@@ -201,7 +204,12 @@ impl Keeper {
 
     fn see(&mut self, kind: ObjectKind, object: DynamicObject) -> Option<ObjectId> {
         let id = id(kind, &object)?;
-        self.seen.insert(id.clone(), value(object)?);
+        let object = value(object)?;
+        if let Some(version) = version(&object) {
+            let newest = self.newest.entry(kind).or_default();
+            *newest = version.max(*newest);
+        }
+        self.seen.insert(id.clone(), object);
         Some(id)
     }
 
@@ -216,7 +224,7 @@ impl Keeper {
             Ok(Ok(list)) => self.nodes = list.items.iter().filter_map(node_address).collect(),
             Ok(Err(error)) => {
                 let error = of_client(&error).text;
-                (self.ends.notices)(Notice::Unapplied { object: "nodes".to_owned(), error });
+                (self.ends.notices)(Notice::Unseen { objects: "Node objects".to_owned(), error });
             }
             // They are read again soon.
             Err(_) => {}
@@ -310,8 +318,8 @@ impl Keeper {
         match outcome {
             Ok(Some(object)) => {
                 self.failed.remove(&id);
-                // The watch may have been faster, and may know more.
-                if self.seen.get(&id).is_none_or(|seen| version(seen) < version(&object)) {
+                // The watch may have been faster, and know more: even that the object is gone.
+                if version(&object) > self.newest.get(&id.kind).copied() {
                     self.seen.insert(id, object);
                 }
             }
@@ -372,7 +380,9 @@ async fn apply(
     let api: Api<DynamicObject> =
         Api::namespaced_with(client, &object.id.namespace, &object.id.kind.resource());
     // An apply would merge our fields into an object of somebody else.
-    if !known && let Some(found) = api.get_opt(&object.id.name).await.map_err(|error| text(&error))? {
+    if !known
+        && let Some(found) = api.get_opt(&object.id.name).await.map_err(|error| text(&error))?
+    {
         let labels = found.metadata.labels.as_ref();
         if labels.and_then(|labels| labels.get(MANAGED_BY)).is_none_or(|by| by != label) {
             return Err("it exists and belongs to somebody else".to_owned());

@@ -73,7 +73,9 @@ pub(crate) fn plan(builder: &Builder, blueprint: &Blueprint) -> Plan {
             }
             None => {
                 names.insert(place, key.clone());
-                if served.contains(key) {
+                // Its objects go one by one before it does; none is to come back meanwhile.
+                let is_ending = gateway.metadata.deletion_timestamp.is_some();
+                if served.contains(key) && !is_ending {
                     fill(&mut wanted, key, snapshot, topology, blueprint);
                 }
             }

@@ -152,9 +152,7 @@ mod tests {
     #[test]
     fn one_available_pod_is_enough() {
         unready(None, Some("the Deployment of the Gateway is not there yet"));
-        let with = |replicas: i64, status: Value| {
-            json!({"metadata": {"name": "a"}, "spec": {"replicas": replicas}, "status": status})
-        };
+        let with = |replicas: i64, status: Value| json!({"metadata": {"name": "a"}, "spec": {"replicas": replicas}, "status": status});
         unready(Some(&with(2, json!({}))), Some("no pod of the Deployment a is available yet"));
         unready(Some(&with(2, json!({"availableReplicas": 1}))), None);
         unready(Some(&with(0, json!({}))), Some("the Deployment a is scaled to 0 pods"));

@@ -167,6 +167,29 @@ fn what_somebody_changes_is_put_back_and_what_is_wanted_no_more_is_removed() {
 }
 
 #[test]
+fn nothing_comes_back_while_a_gateway_is_being_deleted() {
+    running::run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, owned("public"));
+        let _replica = Replica::start(&fake);
+        fake.until(|fake| !fake.get(SERVICES, "shop", "public-ours").is_null()).await;
+        let mut gateway = owned("public");
+        gateway["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z".into();
+        gateway["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
+        fake.apply(GATEWAYS, gateway);
+        // What comes later is seen later.
+        fake.apply(GATEWAYS, owned("another"));
+        fake.until(|fake| !fake.get(SERVICES, "shop", "another-ours").is_null()).await;
+        fake.delete(SERVICES, "shop", "public-ours");
+        fake.delete(SERVICES, "shop", "another-ours");
+        fake.until(|fake| !fake.get(SERVICES, "shop", "another-ours").is_null()).await;
+        assert!(fake.get(SERVICES, "shop", "public-ours").is_null());
+        assert!(!fake.get(DEPLOYMENTS, "shop", "public-ours").is_null());
+    });
+}
+
+#[test]
 fn addresses_that_are_asked_for_must_come() {
     running::run(async {
         let fake = Fake::new();
