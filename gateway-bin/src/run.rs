@@ -36,6 +36,9 @@ use crate::{
     worker::{Parts, Worker},
 };
 
+/// How long streams may take to end once they are told to.
+const BREAK_TIME: Duration = Duration::from_millis(100);
+
 /// How the program runs.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -229,12 +232,18 @@ impl Gateway {
     /// deadline. Gives back how many connections had to be broken off.
     pub async fn drain(mut self) -> usize {
         self.ready.store(false, Ordering::Release);
-        self.sockets.close_all();
+        let closed = self.sockets.close_all();
         let deadline = Instant::now() + self.drain;
         while self.connections() > 0 && Instant::now() < deadline {
             sleep(Duration::from_millis(10)).await;
         }
         let left = self.connections();
+        // Streams end with a line in the log; what does not, breaks with the workers.
+        closed.iter().for_each(|drain| drain.break_off());
+        let end = Instant::now() + BREAK_TIME;
+        while self.connections() > 0 && Instant::now() < end {
+            sleep(Duration::from_millis(5)).await;
+        }
         self.workers.iter_mut().for_each(Worker::stop);
         self.telemetry.flush();
         left

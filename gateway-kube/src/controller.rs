@@ -185,10 +185,12 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             }
             return;
         }
-        if !self.store.is_complete() {
-            // What is named is read within a moment; built without, it would fail for that moment.
-            let until = *self.held_until.get_or_insert_with(|| Instant::now() + HELD);
-            if Instant::now() < until {
+        // What is named is read within a moment; built without, it would fail for that moment.
+        let now = Instant::now();
+        if self.store.began().is_some_and(|began| began + HELD > now) {
+            // However many watches begin meanwhile.
+            let until = *self.held_until.get_or_insert(now + HELD);
+            if now < until {
                 return;
             }
         }
@@ -223,6 +225,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         self.begun = true;
         // Nothing of what the cache had remains.
         self.builder = Builder::new(self.settings.scope.clone());
+        self.observed = None;
         self.changed();
         self.builder.apply(std::mem::take(&mut self.taken.changes));
         self.taken.stored.clear();

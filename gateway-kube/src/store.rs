@@ -10,6 +10,8 @@ use gateway_core::{
     snapshot::Change,
 };
 
+use tokio::time::Instant;
+
 use crate::{
     notice::{Notice, Notices},
     object::{Read, Version, has_status},
@@ -34,6 +36,7 @@ struct Seen {
     keys: BTreeSet<ObjectKey>,
     /// Those of the list that is under way.
     listing: Option<BTreeSet<ObjectKey>>,
+    began: Instant,
     /// Whether a list was complete.
     listed: bool,
     /// Whether we may not look, or the kind is gone.
@@ -64,11 +67,20 @@ impl Store {
 
     /// Whether everything that is watched was seen once.
     pub(crate) fn is_complete(&self) -> bool {
-        // Without right to read a certificate only what needs it is not served; without right to
-        // list a kind nothing can be said about anything.
-        let seen =
-            |seen: &Seen| seen.listed || (seen.refused && matches!(seen.target, Target::One(_)));
+        // Without right to read a certificate only what needs it is not served, and experimental
+        // kinds may be left out of the rights; without right to list one of the others nothing can
+        // be said about anything.
+        let spared = |target: &Target| {
+            matches!(target, Target::One(_)) || target.kind().group() == EXPERIMENTAL_GROUP
+        };
+        let seen = |seen: &Seen| seen.listed || (seen.refused && spared(&seen.target));
         self.watches.values().all(seen)
+    }
+
+    /// When the youngest watch began that has seen nothing yet; none if all have.
+    pub(crate) fn began(&self) -> Option<Instant> {
+        let starting = self.watches.values().filter(|seen| !seen.listed && !seen.refused);
+        starting.map(|seen| seen.began).max()
     }
 
     /// The stored form of an object.
@@ -105,7 +117,8 @@ impl Store {
         for (watch, target) in followed.started {
             // Where a watch goes on in another version, what was seen stays until it has a list.
             let keys = orphans.remove(&target).unwrap_or_default();
-            let seen = Seen { target, keys, listing: None, listed: false, refused: false };
+            let began = Instant::now();
+            let seen = Seen { target, keys, listing: None, began, listed: false, refused: false };
             self.watches.insert(watch, seen);
         }
         orphans.into_values().for_each(|keys| self.forget(keys, taken));

@@ -1,5 +1,5 @@
 // Command harness runs the conformance suite: see internal/harness. The script
-// `run` builds what it needs and starts it in namespaces of its own.
+// `run` builds what it needs. What runs on this machine gets namespaces of its own.
 package main
 
 import (
@@ -16,17 +16,39 @@ import (
 )
 
 func main() {
-	options, err := parse(os.Args[1:])
+	arguments := os.Args[1:]
+	inside := len(arguments) > 0 && arguments[0] == harness.InsideCommand
+	if inside {
+		arguments = arguments[1:]
+	}
+	options, err := parse(arguments)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := harness.Run(ctx, options); err != nil {
+	if inside || options.Kubeconfig != "" {
+		err = run(options, inside)
+	} else {
+		code := 0
+		if code, err = harness.Isolated(options.Logs, arguments); err == nil {
+			os.Exit(code)
+		}
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "\nconformance: %v\nlogs: %s\n", err, options.Logs)
 		os.Exit(1)
 	}
+}
+
+func run(options harness.Options, inside bool) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if inside {
+		if err := harness.Settle(); err != nil {
+			return err
+		}
+	}
+	return harness.Run(ctx, options)
 }
 
 func parse(arguments []string) (harness.Options, error) {

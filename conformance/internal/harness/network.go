@@ -36,9 +36,6 @@ func ownNetwork() error {
 	if lines := strings.Fields(string(output)); len(lines) == 0 || lines[0] != "lo" || strings.Count(string(output), "\n") != 1 {
 		return fmt.Errorf("expected a fresh network namespace, found the interfaces:\n%s", output)
 	}
-	if err := os.MkdirAll("/run/netns", 0o755); err != nil {
-		return err
-	}
 	commands := []string{"link set lo up", "link add " + node.Bridge + " type bridge", "address add " + nodeAddress + "/16 dev " + node.Bridge, "link set " + node.Bridge + " up"}
 	for _, local := range []string{serviceRange, gatewayRange, balancerRange} {
 		commands = append(commands, "route add local "+local+" dev lo")

@@ -105,8 +105,9 @@ func suiteFlags(options Options, claimed []string, report string) []string {
 		"-contact=https://github.com/gateway-rs/gateway/issues",
 		"-report-output=" + report,
 	}
-	if options.AllFeatures {
-		claimed = gatewayFeatures(options.Channel)
+	if options.AllFeatures || options.Test != "" {
+		// A single test is run whether its features are claimed or not.
+		options.AllFeatures, claimed = true, gatewayFeatures(options.Channel)
 	}
 	switch {
 	case !slices.Equal(options.Profiles, AllProfiles):

@@ -50,11 +50,8 @@ func (c confinement) command() (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	command := exec.Command(program, ConfineCommand)
+	// Not the path: another program may be there by now.
+	command := exec.Command("/proc/self/exe", ConfineCommand)
 	command.Stdin = strings.NewReader(string(text))
 	command.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,

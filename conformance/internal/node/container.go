@@ -2,14 +2,12 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -17,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/kubernetes/third_party/forked/golang/expansion"
-	utilexec "k8s.io/utils/exec"
 )
 
 const (
@@ -191,52 +188,6 @@ func (c *container) finish(code int) {
 	})
 }
 
-// endWith ends the process when the context ends, after its preStop hook.
-func (c *container) endWith(ctx context.Context, process *os.Process, ended <-chan struct{}) {
-	select {
-	case <-ended:
-		return
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.Background(), c.pod.gracePeriod())
-	defer cancel()
-	c.beforeStop(grace)
-	// The process may be gone already.
-	_ = process.Signal(syscall.SIGTERM)
-	select {
-	case <-ended:
-	case <-grace.Done():
-		_ = process.Kill()
-	case <-c.pod.forced:
-		_ = process.Kill()
-	}
-}
-
-func (c *container) beforeStop(ctx context.Context) {
-	if c.spec.Lifecycle == nil || c.spec.Lifecycle.PreStop == nil {
-		return
-	}
-	switch hook := c.spec.Lifecycle.PreStop; {
-	case hook.Sleep != nil:
-		pause(ctx, time.Duration(hook.Sleep.Seconds)*time.Second)
-	case hook.Exec != nil:
-		if err := c.exec(ctx, hook.Exec.Command, nil, io.Discard, io.Discard); err != nil {
-			logf("%s/%s: preStop of %s: %v", c.pod.namespace, c.pod.name, c.spec.Name, err)
-		}
-	default:
-		logf("%s/%s: preStop of %s: expected sleep or exec", c.pod.namespace, c.pod.name, c.spec.Name)
-	}
-}
-
-// kill ends the program, to be started anew if the pod's policy says so.
-func (c *container) kill(why string) {
-	logf("%s/%s: container %s: killed: %s", c.pod.namespace, c.pod.name, c.spec.Name, why)
-	c.update(func(state *containerState) { state.message = why })
-	if pid := c.snapshot().pid; pid != 0 {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-}
-
 func (c *container) logPath() string {
 	return filepath.Join(c.pod.folder, c.spec.Name+".log")
 }
@@ -317,33 +268,4 @@ func number(value *int64, otherwise int) int {
 		return otherwise
 	}
 	return int(*value)
-}
-
-// exec runs one more program in the container, beside its own.
-func (c *container) exec(ctx context.Context, line []string, in io.Reader, out, err io.Writer) error {
-	state := c.snapshot()
-	if !state.running() {
-		return fmt.Errorf("container %s does not run", c.spec.Name)
-	}
-	arguments := []string{"--target", strconv.Itoa(state.pid), "--mount", "--net", "--pid", "--uts", "--ipc", "--"}
-	command := exec.CommandContext(ctx, "nsenter", append(arguments, line...)...)
-	command.Env = state.env
-	command.Stdout, command.Stderr = out, err
-	if in != nil {
-		// Not command.Stdin: the end of the program must not wait for more input.
-		pipe, wrong := command.StdinPipe()
-		if wrong != nil {
-			return wrong
-		}
-		go func() {
-			_, _ = io.Copy(pipe, in)
-			pipe.Close()
-		}()
-	}
-	wrong := command.Run()
-	var exit *exec.ExitError
-	if errors.As(wrong, &exit) {
-		return utilexec.CodeExitError{Err: wrong, Code: exit.ExitCode()}
-	}
-	return wrong
 }

@@ -1,16 +1,16 @@
 //! Telling connections to end after the request that they are at.
 
 use std::{
-    future::{pending, poll_fn},
+    future::poll_fn,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Poll, Waker},
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use crate::upstream::lock;
 
@@ -19,6 +19,8 @@ use crate::upstream::lock;
 pub(crate) struct Drain {
     /// Once it has begun: how long what has no end by itself may go on.
     begun: OnceLock<Option<Duration>>,
+    /// Nothing may go on any more.
+    over: AtomicBool,
     members: Mutex<Members>,
 }
 
@@ -30,10 +32,20 @@ struct Members {
 
 impl Drain {
     /// Tells all members, also those that come later. Streams may go on for the time `patience`;
-    /// without it somebody else sees to it that they end.
+    /// without it until they are broken off.
     pub(crate) fn begin(&self, patience: Option<Duration>) {
         // Begun twice, the first counts.
         let _ = self.begun.set(patience);
+        self.wake();
+    }
+
+    /// Tells streams to end at once, whatever their patience.
+    pub(crate) fn break_off(&self) {
+        self.over.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
         let wakers: Vec<Waker> =
             lock(&self.members).wakers.iter().flatten().map(Waker::clone).collect();
         wakers.into_iter().for_each(Waker::wake);
@@ -78,9 +90,16 @@ impl Member {
     pub(crate) async fn time_over(&mut self) {
         poll_fn(|cx| if self.should_end(cx.waker()) { Poll::Ready(()) } else { Poll::Pending })
             .await;
-        match self.drain.begun.get() {
-            Some(Some(patience)) => sleep(*patience).await,
-            _ => pending().await,
+        let patience = self.drain.begun.get().copied().flatten();
+        let over = poll_fn(|cx| {
+            // The waker is known already, or is left now.
+            self.should_end(cx.waker());
+            if self.drain.over.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        });
+        match patience {
+            // Either way it is over.
+            Some(patience) => drop(timeout(patience, over).await),
+            None => over.await,
         }
     }
 }

@@ -151,10 +151,15 @@ impl Sockets {
         });
     }
 
-    /// Closes all binds. Streams go on until the workers end.
-    pub(crate) fn close_all(&mut self) {
-        self.open.values().for_each(|open| open.close(None));
-        self.open.clear();
+    /// Closes all binds. Streams go on until what comes back is told to break them off.
+    pub(crate) fn close_all(&mut self) -> Vec<Arc<Drain>> {
+        let closed = std::mem::take(&mut self.open).into_values();
+        closed
+            .map(|open| {
+                open.close(None);
+                Arc::clone(&open.state.drain)
+            })
+            .collect()
     }
 
     /// Where each bind listens.

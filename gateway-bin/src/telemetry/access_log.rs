@@ -113,6 +113,13 @@ pub(crate) struct LogBuffer {
     pending: Mutex<Pending>,
 }
 
+/// What ends with its worker has a line as well.
+impl Drop for LogBuffer {
+    fn drop(&mut self) {
+        self.hand_over_all();
+    }
+}
+
 #[derive(Debug)]
 struct Pending {
     lines: Vec<u8>,

@@ -215,11 +215,16 @@ fn at_the_end_connections_may_finish_and_the_rest_is_reset() {
         let (broken, heard) = soon(async { tokio::join!(world.gateway.drain(), finishing) }).await;
         assert_eq!((broken, heard.as_str()), (0, "last words"));
 
+        let folder = tempfile::tempdir().expect("a folder");
         config.drain = Duration::from_millis(50);
+        config.access_log = AccessLog::File(folder.path().join("log"));
         let world = World::start_with(&manifests, &config).await;
         let mut socket = TcpStream::connect(world.tcp(9000)).await.expect("a listener");
         soon(socket.read_exact(&mut [0; 1])).await.expect("a greeting");
         assert_eq!(soon(world.gateway.drain()).await, 1);
+        let log = std::fs::read_to_string(folder.path().join("log")).expect("a log");
+        let line: serde_json::Value = serde_json::from_str(&log).expect("one line of JSON");
+        assert_eq!((&line["cause"], line["bytes"].as_u64()), (&"closed".into(), Some(1)), "{log}");
         let error = soon(socket.read(&mut [0; 1])).await.expect_err("no clean end");
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     });

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use gateway_bin::AccessLog;
 use gateway_core::{api::Kind, resolve::topology::Transport};
 use tokio::{net::UdpSocket, task::yield_now};
 
@@ -63,6 +64,32 @@ fn datagrams_go_both_ways() {
         assert_eq!(world.metric("gateway_datagrams_total", "to=\"backend\""), 1);
         assert_eq!(world.metric("gateway_datagrams_total", "to=\"client\""), 1);
         assert_eq!(world.metric("gateway_udp_sessions_total", ""), 1);
+    });
+}
+
+#[test]
+fn sessions_that_were_answered_have_their_line_in_the_log() {
+    run(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let mut config = config();
+        config.access_log = AccessLog::File(path.clone());
+        let manifests = gateway(&[LISTENER]) + &to("{name: a, port: 80}");
+        let manifests = manifests + &service("a", udp_echo("a").await);
+        let world = World::start_with(&manifests, &config).await;
+        assert_eq!(ask(world.udp(5300), "hello").await, "ahello");
+        assert_eq!(soon(world.gateway.drain()).await, 0);
+        let log = std::fs::read_to_string(path).expect("a log");
+        let line: serde_json::Value = serde_json::from_str(&log).expect("one line of JSON");
+        for (field, expect) in [
+            ("protocol", "UDP"),
+            ("cause", "closed"),
+            ("route", "default/route"),
+            ("backend", "default/a:80"),
+        ] {
+            assert_eq!(line[field], expect, "{log}");
+        }
+        assert_eq!((line["received_bytes"].as_u64(), line["bytes"].as_u64()), (Some(5), Some(6)));
     });
 }
 

@@ -23,6 +23,9 @@ fn what_was_served_last_is_served_until_the_api_server_answers() {
         };
         let has_status = |fake: &Fake, name| fake.get(ROUTES, "shop", name)["status"].is_object();
         let fake = Fake::new();
+        // With and without API server the same is observed.
+        let crd = "gatewayclasses.gateway.networking.k8s.io";
+        fake.delete("apiextensions.k8s.io/customresourcedefinitions", "", crd);
         fake.apply(CLASSES, class());
         fake.apply(GATEWAYS, gateway("first"));
         fake.apply(GATEWAYS, gateway("gw"));
@@ -52,6 +55,16 @@ fn what_was_served_last_is_served_until_the_api_server_answers() {
         fake.until(|fake| has_status(fake, "c")).await;
         let names: Vec<String> = replica.plane.served().names.into_iter().collect();
         assert_eq!(names, ["b", "c"]);
+        let mut moved = gateway("gw");
+        moved["spec"]["listeners"][0]["port"] = 8080.into();
+        fake.apply(GATEWAYS, moved);
+        fake.until(|fake| {
+            let status = fake.get(GATEWAYS, "shop", "gw")["status"].clone();
+            status["conditions"][0]["observedGeneration"] == 2
+        })
+        .await;
+        let addresses = &fake.get(GATEWAYS, "shop", "gw")["status"]["addresses"];
+        assert_eq!(addresses[0]["value"], "192.0.2.2");
         replica.end().await;
     });
 }

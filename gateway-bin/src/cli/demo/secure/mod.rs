@@ -141,9 +141,10 @@ impl Demo {
     /// What is not as it should be.
     async fn verify(&self, step: &Step) -> Vec<String> {
         match (self.ask(step).await, step.expect) {
-            (Ok(reply), Some(expect)) => {
-                expect.iter().filter_map(|expect| differs(expect, &[reply.clone()])).collect()
-            }
+            (Ok(reply), Some(expect)) => expect
+                .iter()
+                .filter_map(|expect| differs(expect, std::slice::from_ref(&reply)))
+                .collect(),
             (Ok(reply), None) => {
                 vec![format!("answered with {}, expected no answer", reply.status)]
             }
