@@ -286,7 +286,9 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         let mut observed = self.plane.serve(&self.builder, &self.own).await;
         self.complete(&claims, &mut observed);
         if self.observed.as_ref() != Some(&observed) {
-            self.say_exhausted(&observed);
+            if !self.settings.pool.is_empty() {
+                self.say_exhausted(&observed);
+            }
             self.changed();
             self.observed = Some(observed.clone());
             let applied = self.builder.apply([Change::Observed(observed)]);
@@ -310,13 +312,8 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     }
 
     fn say_exhausted(&self, observed: &Observed) {
-        let before = self.observed.as_ref().map(|observed| &observed.gateway_addresses);
-        let without =
-            observed.gateway_addresses.iter().filter(|(_, addresses)| addresses.is_empty());
-        for (key, none) in without.filter(|_| !self.settings.pool.is_empty()) {
-            if before.and_then(|before| before.get(key)) != Some(none) {
-                (self.settings.notices)(Notice::PoolExhausted(key.clone()));
-            }
+        for key in address::newly_without(observed, self.observed.as_ref()) {
+            (self.settings.notices)(Notice::PoolExhausted(key.clone()));
         }
     }
 
