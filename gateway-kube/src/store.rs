@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_core::{
-    api::{Kind, ObjectKey},
+    api::{EXPERIMENTAL_GROUP, Kind, ObjectKey},
     snapshot::Change,
 };
 
