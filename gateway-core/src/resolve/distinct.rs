@@ -147,10 +147,8 @@ impl Ports {
         let Some(protocol) = draft.protocol else { return };
         let newcomer = Occupant { protocol, name: draft.name.clone(), owner: owner.clone() };
         let port = self.by_port.entry((draft.port, protocol.transport()));
-        let occupants = port.or_insert_with(|| Occupants {
-            first: newcomer.clone(),
-            by_hostname: HashMap::new(),
-        });
+        let occupants = port
+            .or_insert_with(|| Occupants { first: newcomer.clone(), by_hostname: HashMap::new() });
         occupants.by_hostname.insert(draft.hostname.clone(), newcomer);
     }
 }
