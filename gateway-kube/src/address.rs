@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use gateway_core::{
     api::{AddressType, Gateway, GatewayStatusAddress, ObjectKey},
     scope::ControllerScope,
-    snapshot::Snapshot,
+    snapshot::{Observed, Snapshot},
 };
 
 use crate::{object::Version, reference::is_ours};
@@ -46,6 +46,16 @@ fn wants(gateway: &Gateway) -> bool {
 fn named(gateway: &Gateway) -> Vec<IpAddr> {
     let values = gateway.spec.addresses.iter().filter_map(|address| address.value.as_deref());
     values.filter_map(|value| value.parse().ok()).collect()
+}
+
+/// The Gateways that have no address, and did not have none before.
+pub(crate) fn newly_without<'o>(
+    observed: &'o Observed,
+    before: Option<&'o Observed>,
+) -> impl Iterator<Item = &'o ObjectKey> {
+    let known = move |key| before.and_then(|before| before.gateway_addresses.get(key));
+    let without = observed.gateway_addresses.iter().filter(|(_, addresses)| addresses.is_empty());
+    without.filter(move |(key, none)| known(*key) != Some(*none)).map(|(key, _)| key)
 }
 
 /// The addresses that a stored status shows.

@@ -160,7 +160,6 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     pub(crate) async fn lead(&mut self, leads: bool) {
         self.leads = leads;
-        self.plane.lead(leads);
         self.writer.clear();
         if leads {
             self.push_all();
@@ -274,7 +273,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     }
 
     /// Serves everything, and builds anew with what came of it.
-    async fn serve(&mut self) {
+    pub(crate) async fn serve(&mut self) {
         let claims = address::claims(self.builder.snapshot(), self.builder.scope(), |key| {
             self.store.version(key).map(shown).unwrap_or_default()
         });
@@ -282,7 +281,9 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         let mut observed = self.plane.serve(&self.builder, &self.own).await;
         self.complete(&claims, &mut observed);
         if self.observed.as_ref() != Some(&observed) {
-            self.say_exhausted(&observed);
+            if !self.settings.pool.is_empty() {
+                self.say_exhausted(&observed);
+            }
             self.changed();
             self.observed = Some(observed.clone());
             let applied = self.builder.apply([Change::Observed(observed)]);
@@ -306,15 +307,8 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     }
 
     fn say_exhausted(&self, observed: &Observed) {
-        if self.settings.pool.is_empty() {
-            return;
-        }
-        let before = self.observed.as_ref().map(|observed| &observed.gateway_addresses);
-        for (key, addresses) in &observed.gateway_addresses {
-            let known = before.and_then(|before| before.get(key));
-            if addresses.is_empty() && known != Some(addresses) {
-                (self.settings.notices)(Notice::PoolExhausted(key.clone()));
-            }
+        for key in address::newly_without(observed, self.observed.as_ref()) {
+            (self.settings.notices)(Notice::PoolExhausted(key.clone()));
         }
     }
 
@@ -327,13 +321,6 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             self.store.version(key).map(shown).unwrap_or_default()
         });
         if *self.settings.pool.assign(&claims, true) != self.own {
-            self.serve().await;
-        }
-    }
-
-    /// Asks again what became of everything.
-    pub(crate) async fn refresh(&mut self) {
-        if self.observed.is_some() {
             self.serve().await;
         }
     }

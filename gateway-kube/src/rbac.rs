@@ -52,7 +52,8 @@ pub fn rights(dedicated: bool) -> BTreeSet<Right> {
     }
     // Its finalizer.
     all.everywhere(Kind::GatewayClass.group(), &plural(Kind::GatewayClass), &["patch"]);
-    all.everywhere("apiextensions.k8s.io", "customresourcedefinitions", &["list", "watch"]);
+    let verbs = &["get", "list", "watch"];
+    all.everywhere("apiextensions.k8s.io", "customresourcedefinitions", verbs);
     all.everywhere("events.k8s.io", "events", &["create", "patch"]);
     all.own("coordination.k8s.io", "leases", &["create", "get", "update"], None);
     for kind in if dedicated { dedicated::KINDS } else { signpost::KINDS } {

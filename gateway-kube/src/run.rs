@@ -56,7 +56,7 @@ pub trait DataPlane {
         std::future::ready(())
     }
 
-    /// Ready when [`DataPlane::serve`] would tell something else than it did.
+    /// Ready when [`DataPlane::serve`] would tell something else than it did. Never before it did.
     fn changed(&mut self) -> impl Future<Output = ()> {
         std::future::pending()
     }
@@ -132,9 +132,10 @@ pub async fn run(
             }
             Ok(()) = campaign.leading.changed() => {
                 let leads = *campaign.leading.borrow_and_update();
+                controller.plane.lead(leads);
                 controller.lead(leads).await;
             }
-            () = controller.plane.changed() => controller.refresh().await,
+            () = controller.plane.changed() => controller.serve().await,
             written = controller.writer.next() => controller.written(written),
             () = sleep_until(due) => {
                 controller.settle().await;
