@@ -44,7 +44,7 @@ use crate::{
 };
 
 /// What a GatewayClass says that it supports.
-static FEATURES: LazyLock<Vec<&'static str>> = LazyLock::new(feature::served_by_own_pods);
+static FEATURES: LazyLock<Vec<&'static str>> = LazyLock::new(feature::served_in_cluster);
 
 /// The Service through which pods reach the controller, unless they are told another way.
 const SERVICE: &str = "gateway";

@@ -47,7 +47,7 @@ pub(crate) async fn serve(args: &RunArgs, from: &Uri) -> Result<(), Error> {
     let (replies, replied) = watch::channel(Reply::default());
     tokio::spawn(follow(following, sender, replied, |event: Event| say(&event.to_string())));
     let mut pod = Pod {
-        plane: Plane { gateway, admin, observed: None },
+        plane: Plane { gateway, admin, signposts: None, observed: None },
         builder: Builder::new(scope),
         observed: None,
         served: 0,

@@ -14,7 +14,7 @@ use gateway_core::{
     snapshot::Observed,
 };
 use gateway_kube::{
-    Access, AddressPool, Connection, DataPlane, Election, Notice, Settings, connect,
+    Access, AddressPool, Connection, DataPlane, Election, Notice, Settings, Signposts, connect,
 };
 
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What a GatewayClass says that it supports.
-static FEATURES: LazyLock<Vec<&'static str>> = LazyLock::new(feature::served);
+static FEATURES: LazyLock<Vec<&'static str>> = LazyLock::new(feature::served_in_cluster);
 
 /// Serves a cluster until the program is asked to end.
 ///
@@ -42,7 +42,9 @@ pub(crate) async fn serve(args: &RunArgs) -> Result<(), Error> {
     let (gateway, admin) = start(args, &with_pool(args, config(args))).await?;
     let mut signals = Signals::new().map_err(Error::Runtime)?;
     let settings = settings(args, &connection);
-    let mut plane = Plane { gateway, admin, observed: None };
+    let notices = Arc::clone(&settings.notices);
+    let signposts = Signposts::start(&connection, &settings.controller_name, notices);
+    let mut plane = Plane { gateway, admin, signposts: Some(signposts), observed: None };
     gateway_kube::run(connection, settings, &mut plane, signals.asked()).await;
     drain(plane.gateway).await;
     Ok(())
@@ -84,6 +86,8 @@ fn identity() -> String {
 pub(crate) struct Plane {
     pub(crate) gateway: Gateway,
     pub(crate) admin: Arc<Admin>,
+    /// Names in the cluster, which a pod of one Gateway leaves to its controller.
+    pub(crate) signposts: Option<Signposts>,
     pub(crate) observed: Option<Observed>,
 }
 
@@ -93,6 +97,9 @@ impl DataPlane for Plane {
         let update = Update { build: built(builder), endpoints: endpoints(builder.snapshot()) };
         let observed = self.gateway.apply(&update).await;
         say_sockets(&self.gateway, self.observed.as_ref(), &observed);
+        if let Some(signposts) = &self.signposts {
+            signposts.point(builder, &observed);
+        }
         self.observed = Some(observed.clone());
         observed
     }
@@ -107,6 +114,12 @@ impl DataPlane for Plane {
 
     fn show(&mut self, builder: &Builder) {
         self.admin.show(built(builder));
+    }
+
+    fn lead(&mut self, leads: bool) {
+        if let Some(signposts) = &self.signposts {
+            signposts.lead(leads);
+        }
     }
 }
 

@@ -129,9 +129,9 @@ pub fn served() -> Vec<&'static str> {
     served.map(|feature| feature.name).collect()
 }
 
-/// The names of the features that are served where each Gateway has pods of its own in a cluster.
+/// The names of the features that are served in a cluster.
 #[must_use]
-pub fn served_by_own_pods() -> Vec<&'static str> {
+pub fn served_in_cluster() -> Vec<&'static str> {
     let served = FEATURES
         .iter()
         .filter(|feature| matches!(feature.support, Support::Served | Support::Cluster));

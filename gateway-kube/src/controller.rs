@@ -5,6 +5,8 @@
 //!
 //! Status is written after the data plane serves what it tells, never before.
 
+mod keep;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -25,7 +27,6 @@ use tokio::{
 
 use crate::{
     address::{self, shown},
-    cache,
     crd::Found,
     discover::Served,
     notice::Notice,
@@ -45,14 +46,8 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 /// Changes wait this long for the Secrets and ConfigMaps that they name.
 const HELD: Duration = Duration::from_secs(1);
 
-/// Changes are shown to operators this much later.
-const SHOWN: Duration = Duration::from_secs(1);
-
 /// How long the API server has to answer before what the cache has is served.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What is served is kept on disk this long after it changed.
-const SAVED: Duration = Duration::from_secs(10);
 
 /// How long writes that are under way at the end may take.
 const LAST_WRITES: Duration = Duration::from_secs(2);
@@ -373,57 +368,6 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     pub(crate) fn written(&mut self, written: Written) {
         self.writer.finish(written, &mut self.store);
-    }
-
-    // === Cache ===
-
-    /// Has what changed shown and kept in a moment.
-    fn changed(&mut self) {
-        self.show_at.get_or_insert_with(|| Instant::now() + SHOWN);
-        if self.begun && self.settings.cache.is_some() {
-            self.cache_at.get_or_insert_with(|| Instant::now() + SAVED);
-        }
-    }
-
-    /// Keeps what is served, or serves what was kept.
-    pub(crate) async fn remember(&mut self) {
-        if self.cache_at.is_none_or(|cache_at| cache_at > Instant::now()) {
-            return;
-        }
-        self.cache_at = None;
-        match self.begun {
-            true => self.save(),
-            false => self.recall().await,
-        }
-    }
-
-    pub(crate) fn save(&mut self) {
-        let Some(folder) = self.settings.cache.clone().filter(|_| self.begun) else { return };
-        let notices = Arc::clone(&self.settings.notices);
-        let (snapshot, own) = (self.builder.snapshot().clone(), self.own.clone());
-        // The loop goes on while the disk is slow; the runtime waits for it at the end.
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = cache::save(&folder, &snapshot, &own) {
-                notices(Notice::Uncached(error.to_string()));
-            }
-        });
-    }
-
-    /// Serves what was kept, until the API server says what is right.
-    async fn recall(&mut self) {
-        let Some(folder) = &self.settings.cache else { return };
-        let cached = match cache::load(folder) {
-            Ok(Some(cached)) => cached,
-            Ok(None) => return,
-            Err(error) => return (self.settings.notices)(Notice::Uncached(error.to_string())),
-        };
-        self.settings.pool.recall(cached.own);
-        self.builder.apply(cached.resources.into_iter().map(Change::Upsert));
-        self.serve().await;
-        self.plane.show(&self.builder);
-        let gateways = self.builder.snapshot().gateways().len();
-        let routes = self.builder.table().routes().count();
-        (self.settings.notices)(Notice::Cached { gateways, routes });
     }
 
     // === End ===

@@ -10,6 +10,7 @@ use gateway_core::api::Kind;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client,
+    api::ListParams,
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
@@ -108,9 +109,11 @@ impl Explorer {
             if served.get(kind).is_some() {
                 continue;
             }
-            let crd = self.crds.get_metadata_opt(&format!("{}.{}", how.plural, how.group)).await;
-            let is_there = match crd {
-                Ok(crd) => crd.is_some(),
+            // A list of one, since lists are what we have the right to.
+            let name = format!("metadata.name={}.{}", how.plural, how.group);
+            let crds = self.crds.list_metadata(&ListParams::default().fields(&name)).await;
+            let is_there = match crds {
+                Ok(crds) => !crds.items.is_empty(),
                 // Who may not look keeps what there is.
                 Err(kube::Error::Api(status)) if status.code == 403 => true,
                 Err(error) => return Err(error),

@@ -13,6 +13,7 @@ use gateway_core::{
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use super::{
+    KINDS,
     keeper::{self, Ends, Provisions},
     objects::Blueprint,
     plan::{Plan, observed, plan},
@@ -68,7 +69,7 @@ impl Fleet {
         let (provided, provisions) = watch::channel(None);
         let ends = Ends { plan: planned, leads: leading, provisions: provided, notices };
         let name = blueprint.controller_name.clone();
-        let keeper = tokio::spawn(keeper::keep(connection.client.clone(), name, ends));
+        let keeper = tokio::spawn(keeper::keep(connection.client.clone(), name, KINDS, ends));
         Self {
             told: publisher.told(),
             blueprint,

@@ -68,15 +68,20 @@ pub(crate) struct Ends {
 }
 
 /// Keeps objects until nobody plans any more.
-pub(crate) async fn keep(client: Client, controller_name: String, ends: Ends) {
+pub(crate) async fn keep(
+    client: Client,
+    controller_name: String,
+    kinds: &'static [ObjectKind],
+    ends: Ends,
+) {
     let label = controller_label(&controller_name);
     let (sender, mut news) = mpsc::channel(1024);
     let mut watches = JoinSet::new();
-    for kind in ObjectKind::ALL {
+    for kind in kinds {
         let selector = format!("{MANAGED_BY}={label}");
         watches.spawn(follow(client.clone(), *kind, selector, sender.clone()));
     }
-    let mut keeper = Keeper::new(client, controller_name, label, ends);
+    let mut keeper = Keeper::new(client, controller_name, label, kinds, ends);
     let mut nodes = interval(NODES);
     nodes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -130,6 +135,8 @@ struct Keeper {
     client: Client,
     controller_name: String,
     label: String,
+    /// The kinds of objects that are kept.
+    kinds: &'static [ObjectKind],
     ends: Ends,
     seen: BTreeMap<ObjectId, Value>,
     /// The newest version that a watch told, by kind.
@@ -148,11 +155,18 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(client: Client, controller_name: String, label: String, ends: Ends) -> Self {
+    fn new(
+        client: Client,
+        controller_name: String,
+        label: String,
+        kinds: &'static [ObjectKind],
+        ends: Ends,
+    ) -> Self {
         Self {
             client,
             controller_name,
             label,
+            kinds,
             ends,
             seen: BTreeMap::new(),
             newest: BTreeMap::new(),
@@ -242,7 +256,7 @@ impl Keeper {
     /// Tells what is known, and starts the writes that are due.
     fn settle(&mut self) {
         let plan = self.ends.plan.borrow_and_update().clone();
-        let Some(plan) = plan.filter(|_| self.listed.len() == ObjectKind::ALL.len()) else {
+        let Some(plan) = plan.filter(|_| self.listed.len() == self.kinds.len()) else {
             return;
         };
         self.tell(&plan);

@@ -6,12 +6,12 @@
 
 mod covers;
 mod fleet;
-mod keeper;
+pub(crate) mod keeper;
 mod name;
 mod object;
 mod objects;
 mod parameters;
-mod plan;
+pub(crate) mod plan;
 mod provision;
 mod steps;
 mod workload;
@@ -26,3 +26,17 @@ pub use objects::{AUTHORITY_FILE, Blueprint, Port, objects, ports};
 pub use parameters::{Check, Parameters, Scaling};
 pub use provision::{Provision, provision};
 pub use workload::PROBE_PORT;
+pub(crate) use {
+    objects::{metadata, service_port},
+    plan::ours,
+};
+
+/// The kinds of objects that a Gateway with pods of its own has.
+pub const KINDS: &[ObjectKind] = &[
+    ObjectKind::ServiceAccount,
+    ObjectKind::ConfigMap,
+    ObjectKind::Deployment,
+    ObjectKind::Service,
+    ObjectKind::PodDisruptionBudget,
+    ObjectKind::HorizontalPodAutoscaler,
+];

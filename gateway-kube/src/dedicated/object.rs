@@ -61,6 +61,8 @@ kinds! {
     PodDisruptionBudget = "policy", "v1", "poddisruptionbudgets";
     /// How the number of pods follows the load.
     HorizontalPodAutoscaler = "autoscaling", "v2", "horizontalpodautoscalers";
+    /// The addresses behind a Service without pods.
+    EndpointSlice = "discovery.k8s.io", "v1", "endpointslices";
 }
 
 impl ObjectKind {
@@ -112,7 +114,7 @@ pub struct Object {
 
 impl Object {
     /// Puts `fields` beside type and metadata. `metadata` has at least labels.
-    pub(super) fn new(
+    pub(crate) fn new(
         kind: ObjectKind,
         gateway: &Gateway,
         name: &str,

@@ -68,7 +68,7 @@ pub fn objects(
     blueprint: &Blueprint,
 ) -> Vec<Object> {
     let name = object_name(&gateway.metadata.name, &gateway.spec.gateway_class_name);
-    let metadata = metadata(gateway, blueprint);
+    let metadata = metadata(gateway, &blueprint.controller_name);
     let object = |kind, fields| Object::new(kind, gateway, &name, &metadata, fields);
     let mut objects = vec![
         // Pods get a token for the configuration alone.
@@ -100,8 +100,9 @@ pub fn objects(
     objects
 }
 
-fn metadata(gateway: &Gateway, blueprint: &Blueprint) -> Value {
-    let mut metadata = json!({"labels": labels(gateway, &blueprint.controller_name)});
+/// Labels and annotations of whatever is created for a Gateway.
+pub(crate) fn metadata(gateway: &Gateway, controller_name: &str) -> Value {
+    let mut metadata = json!({"labels": labels(gateway, controller_name)});
     let infrastructure = gateway.spec.infrastructure.as_ref();
     if let Some(annotations) = infrastructure.map(|of| &of.annotations).filter(|of| !of.is_empty())
     {
@@ -111,22 +112,10 @@ fn metadata(gateway: &Gateway, blueprint: &Blueprint) -> Value {
 }
 
 fn service(gateway: &Gateway, ports: &BTreeSet<Port>, parameters: &Parameters) -> Value {
-    let port = |port: &Port| {
-        let protocol = match port.transport {
-            Transport::Tcp => "TCP",
-            Transport::Udp => "UDP",
-        };
-        json!({
-            "name": format!("{}-{}", protocol.to_lowercase(), port.number),
-            "port": port.number,
-            "targetPort": port.number,
-            "protocol": protocol,
-        })
-    };
     let mut spec = Map::new();
     spec.insert("type".to_owned(), parameters.service_type.into());
     spec.insert("selector".to_owned(), json!(selector(gateway)));
-    spec.insert("ports".to_owned(), ports.iter().map(port).collect());
+    spec.insert("ports".to_owned(), ports.iter().map(service_port).collect());
     for (field, value) in &parameters.service {
         // What is for load balancers alone is refused elsewhere.
         if parameters.service_type == "LoadBalancer" || *field == "externalTrafficPolicy" {
@@ -138,6 +127,20 @@ fn service(gateway: &Gateway, ports: &BTreeSet<Port>, parameters: &Parameters) -
         spec.insert("loadBalancerIP".to_owned(), address.into());
     }
     Value::Object(spec)
+}
+
+/// A port as Services have it.
+pub(crate) fn service_port(port: &Port) -> Value {
+    let protocol = match port.transport {
+        Transport::Tcp => "TCP",
+        Transport::Udp => "UDP",
+    };
+    json!({
+        "name": format!("{}-{}", protocol.to_lowercase(), port.number),
+        "port": port.number,
+        "targetPort": port.number,
+        "protocol": protocol,
+    })
 }
 
 /// The address to ask the load balancer for. A Service has room for one; further ones are usable if

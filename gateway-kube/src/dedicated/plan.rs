@@ -115,7 +115,7 @@ fn fill(
 }
 
 /// Gateways of ours, the oldest first.
-fn ours<'s>(
+pub(crate) fn ours<'s>(
     snapshot: &'s Snapshot,
     scope: &ControllerScope,
 ) -> Vec<(&'s ObjectKey, &'s Arc<Gateway>)> {
