@@ -114,11 +114,11 @@ mod tests {
         let scope = ControllerScope::of_class("a/b").parameters_check(Arc::new(Size));
         let build = build(&snapshot, &scope);
         let statuses = build.status.iter().map(|(_, status)| status);
-        let gateway = statuses.filter_map(|status| match status {
+        let mut gateways = statuses.filter_map(|status| match status {
             ObjectStatus::Gateway(gateway) => Some(gateway),
             _ => None,
         });
-        let accepted = &gateway.last().expect("the Gateway has a status").conditions[0];
+        let accepted = &gateways.next().expect("the Gateway has a status").conditions[0];
         match expect {
             Ok(()) => assert_eq!(accepted.reason.to_string(), "Accepted", "{}", accepted.message),
             Err(part) => {
