@@ -9,6 +9,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
@@ -26,7 +27,10 @@ type services struct {
 	services   corelisters.ServiceLister
 	slices     discoverylisters.EndpointSliceLister
 	forwarders map[front]*forwarder
-	changed    chan struct{}
+	// assigned has the addresses of Services of type LoadBalancer, which the
+	// informers may not know yet.
+	assigned map[types.UID]netip.Addr
+	changed  chan struct{}
 }
 
 // front is where clients connect to.
@@ -43,6 +47,7 @@ func newServices(config Config, client kubernetes.Interface, factory informers.S
 		services:   factory.Core().V1().Services().Lister(),
 		slices:     factory.Discovery().V1().EndpointSlices().Lister(),
 		forwarders: map[front]*forwarder{},
+		assigned:   map[types.UID]netip.Addr{},
 		changed:    make(chan struct{}, 1),
 	}
 }
@@ -88,6 +93,7 @@ func (s *services) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.forget(list)
 	wanted := map[front][]netip.AddrPort{}
 	for i := range list {
 		if list[i], err = s.assign(ctx, list[i], list); err != nil {
@@ -203,6 +209,7 @@ func (s *services) assign(ctx context.Context, service *corev1.Service, all []*c
 		logf("services: %s/%s: %v", service.Namespace, service.Name, err)
 		return service, nil
 	}
+	s.assigned[service.UID] = address
 	mode := corev1.LoadBalancerIPModeVIP
 	changed := service.DeepCopy()
 	changed.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: address.String(), IPMode: &mode}}
@@ -213,8 +220,27 @@ func (s *services) assign(ctx context.Context, service *corev1.Service, all []*c
 	return changed, nil
 }
 
+// forget frees the addresses of Services that are gone.
+func (s *services) forget(all []*corev1.Service) {
+	live := map[types.UID]bool{}
+	for _, service := range all {
+		live[service.UID] = true
+	}
+	for uid := range s.assigned {
+		if !live[uid] {
+			delete(s.assigned, uid)
+		}
+	}
+}
+
 func (s *services) choose(service *corev1.Service, all []*corev1.Service) (netip.Addr, error) {
+	if address, found := s.assigned[service.UID]; found {
+		return address, nil
+	}
 	taken := map[netip.Addr]bool{}
+	for _, address := range s.assigned {
+		taken[address] = true
+	}
 	for _, other := range all {
 		for _, address := range fronts(other) {
 			taken[address] = true
