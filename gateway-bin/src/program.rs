@@ -38,11 +38,15 @@ use crate::{
         FileSource, Revision,
         watch::{Pace, follow},
     },
+    stream::StreamOptions,
     telemetry::AccessLog,
 };
 
 /// How often sockets that could not be opened are tried again.
 pub(crate) const RETRY: Duration = Duration::from_secs(10);
+
+/// The sessions of a UDP listener may take so small a part of the files that connections may.
+const UDP_SHARE: usize = 4;
 
 /// Runs the gateway. Code 1 if it cannot start.
 #[must_use]
@@ -94,6 +98,10 @@ pub fn config(args: &RunArgs) -> Config {
             args::AccessLog::Off => AccessLog::Off,
             args::AccessLog::Stdout => AccessLog::Stdout,
             args::AccessLog::File(path) => AccessLog::File(path.clone()),
+        },
+        streams: StreamOptions {
+            sessions: within_file_limit(defaults.streams.sessions * UDP_SHARE) / UDP_SHARE,
+            ..defaults.streams
         },
         proxies: args.proxies.iter().copied().collect(),
         admin: Some(args.admin),

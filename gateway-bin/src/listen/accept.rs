@@ -80,13 +80,22 @@ async fn accept(
             }
         }
     }
-    // The kernel resets what it has queued for a socket that is closed.
-    while let Some(Ok((socket, peer))) = now_or_never(listener.accept()).await {
-        take(socket, peer, &bind, &server);
-    }
+    take_queued(listener, &bind, &server);
     // Whoever waits for the socket to be closed is told by the end of `closed`.
-    drop(listener);
     drop(closed);
+}
+
+/// The kernel resets what it has queued for a socket that is closed, so that is taken before. It is
+/// asked itself, since the runtime may not have heard of the last connections yet.
+fn take_queued(listener: TcpListener, bind: &Arc<BindState>, server: &Arc<Server>) {
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((socket, peer)) = listener.accept() {
+        if socket.set_nonblocking(true).is_ok()
+            && let Ok(socket) = tokio::net::TcpStream::from_std(socket)
+        {
+            take(socket, peer, bind, server);
+        }
+    }
 }
 
 fn take(
@@ -98,22 +107,13 @@ fn take(
     let limits = server.proxy.limits();
     let counted = Counted::try_new(&bind.connections, limits.connections_per_bind)
         .and_then(|here| Some((here, Counted::try_new(&server.connections, limits.connections)?)));
-    let Some(counted) = counted else {
+    let Some(place) = counted.map(Arc::new) else {
         server.proxy.telemetry().connection_refused(&bind.label);
         return;
     };
     let (bind, server) = (Arc::clone(bind), Arc::clone(server));
     let member = bind.drain.join();
     tokio::spawn(async move {
-        connection::serve(socket, peer, bind, server, member).await;
-        drop(counted);
+        connection::serve(socket, peer, bind, server, member, place).await;
     });
-}
-
-async fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
-    tokio::select! {
-        biased;
-        output = future => Some(output),
-        () = std::future::ready(()) => None,
-    }
 }

@@ -29,7 +29,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     BindKind, BindState, ConnectionState, PREFACE, Server,
-    drain::Member,
+    drain::{Member, Place},
     identity::client_certificate,
     io::{GuardedIo, Socket},
     stream::{self, Shaken},
@@ -41,6 +41,9 @@ use crate::{
     upstream::HYPER_HEADERS,
 };
 
+/// How long a client that has said nothing yet may still begin once it is time to end.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// Serves a connection until it ends.
 pub(super) async fn serve(
     socket: TcpStream,
@@ -48,6 +51,7 @@ pub(super) async fn serve(
     bind: Arc<BindState>,
     server: Arc<Server>,
     member: Member,
+    place: Place,
 ) {
     // A socket that refuses this is about to fail anyway.
     let _ = socket.set_nodelay(true);
@@ -62,8 +66,8 @@ pub(super) async fn serve(
     let peer = client.source();
     // PERF: a stream's future is larger than that of a connection of HTTP, and is apart from it.
     match bind.kind {
-        BindKind::Http => Opening { peer, bind, server, member }.serve_plain(client).await,
-        BindKind::Tls => Opening { peer, bind, server, member }.serve_tls(client).await,
+        BindKind::Http => Opening { peer, bind, server, member, place }.serve_plain(client).await,
+        BindKind::Tls => Opening { peer, bind, server, member, place }.serve_tls(client).await,
         BindKind::Tcp => Box::pin(stream::serve_tcp(client, bind, server, member)).await,
         // INVARIANT: sockets of datagrams have no connections.
         BindKind::Udp => {}
@@ -75,6 +79,7 @@ struct Opening {
     bind: Arc<BindState>,
     server: Arc<Server>,
     member: Member,
+    place: Place,
 }
 
 impl Opening {
@@ -113,14 +118,34 @@ impl Opening {
         Some(Shaken { stream, sni, setup })
     }
 
-    async fn serve_plain(self, client: Client) {
-        let limits = self.server.proxy.limits();
+    async fn serve_plain(mut self, client: Client) {
         let (mut socket, ahead) = client.into_parts();
-        let first = sniff(&mut socket, ahead, limits.idle_time, limits.head_time).await;
-        let Ok((first, http2)) = first else { return };
+        let mut first = BytesMut::with_capacity(1024.max(ahead.len()));
+        first.extend_from_slice(&ahead);
+        if first.is_empty() && !self.has_first_word(&mut socket, &mut first).await {
+            return;
+        }
+        let limit = self.server.proxy.limits().head_time;
+        let Ok(Ok(http2)) = timeout(limit, sniff(&mut socket, &mut first)).await else { return };
+        let first = first.freeze();
         let peer = Peer::new(self.peer.ip(), Scheme::Http);
         let client = self.client(peer, |ingress| ingress);
         self.serve_http(Socket::Plain(socket), first, http2, client).await;
+    }
+
+    /// Waits for the first bytes; false if none come in time, or it is time to end.
+    async fn has_first_word(&mut self, socket: &mut TcpStream, first: &mut BytesMut) -> bool {
+        let limit = self.server.proxy.limits().idle_time;
+        let ending = async {
+            self.member.told().await;
+            // The request of a client that has just connected may be under way.
+            sleep(LAST_WORD).await;
+        };
+        tokio::select! {
+            biased;
+            read = timeout(limit, socket.read_buf(first)) => matches!(read, Ok(Ok(1..))),
+            () = ending => false,
+        }
     }
 
     fn client(
@@ -133,6 +158,7 @@ impl Opening {
             ingress: way(self.bind.ingress.clone().from_peer(self.peer)),
             state: Arc::new(ConnectionState::default()),
             bind: Arc::clone(&self.bind),
+            place: Arc::clone(&self.place),
         })
     }
 
@@ -149,11 +175,13 @@ impl Opening {
             let connection = http2_builder(&limits).serve_connection(TokioIo::new(io), service);
             let mut idle = IdleStreams::new(limits.idle_time);
             let ended = |cx: &mut Context<'_>| idle.poll(&state, cx);
-            drive(connection, &mut member, ended).await;
+            drive(connection, &mut member, ended, (&state, limits.write_stall)).await;
         } else {
-            let io = GuardedIo::http1(socket, first, state, &limits);
+            let io = GuardedIo::http1(socket, first, Arc::clone(&state), &limits);
             let connection = http1_builder(&limits).serve_connection(TokioIo::new(io), service);
-            drive(connection.with_upgrades(), &mut member, |_| Poll::Pending).await;
+            let ended = |_: &mut Context<'_>| Poll::Pending;
+            let grace = (&*state, limits.write_stall);
+            drive(connection.with_upgrades(), &mut member, ended, grace).await;
         }
     }
 }
@@ -187,30 +215,20 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// Reads until it is clear whether the client begins with the preface of HTTP/2, of which `ahead`
-/// may be a part. What was read comes back.
-async fn sniff(
-    socket: &mut TcpStream,
-    ahead: Vec<u8>,
-    patience: Duration,
-    rest: Duration,
-) -> io::Result<(Bytes, bool)> {
-    let mut first = BytesMut::with_capacity(1024.max(ahead.len()));
-    first.extend_from_slice(&ahead);
+/// Reads on after `first` until it is clear whether the client begins with the preface of HTTP/2.
+async fn sniff(socket: &mut TcpStream, first: &mut BytesMut) -> io::Result<bool> {
     loop {
         let length = first.len().min(PREFACE.len());
         if first[..length] != PREFACE[..length] {
-            if speaks_no_http(&first) {
+            if speaks_no_http(first) {
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            return Ok((first.freeze(), false));
+            return Ok(false);
         }
         if length == PREFACE.len() {
-            return Ok((first.freeze(), true));
+            return Ok(true);
         }
-        let limit = if first.is_empty() { patience } else { rest };
-        let read = timeout(limit, socket.read_buf(&mut first)).await;
-        if read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
+        if socket.read_buf(first).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
@@ -258,21 +276,35 @@ where
     }
 }
 
-/// Runs a connection to its end; asks it to end once its group is drained or `idle` is ready.
+/// Runs a connection to its end; asks it to end once its group is drained or `idle` is ready. A
+/// client may keep it from ending by not saying a word, so it is dropped when it was asked, has
+/// nothing at work, and the grace is over.
 async fn drive<C: Graceful>(
     connection: C,
     member: &mut Member,
     mut idle: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    (state, grace): (&ConnectionState, Duration),
 ) {
     let mut connection = pin!(connection);
-    let mut asked = false;
+    let mut asked: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
-        if !asked && (member.should_end(cx.waker()) || idle(cx).is_ready()) {
-            asked = true;
+        if asked.is_none() && (member.should_end(cx.waker()) || idle(cx).is_ready()) {
+            asked = Some(Box::pin(sleep(grace)));
             connection.as_mut().end_soon();
         }
         // How a client's connection ends concerns nobody: its requests have been accounted for.
-        connection.as_mut().poll(cx).map(drop)
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let Some(grace_over) = &mut asked else { return Poll::Pending };
+        while grace_over.as_mut().poll(cx).is_ready() {
+            let (_, at_work) = state.load();
+            if at_work == 0 {
+                return Poll::Ready(());
+            }
+            grace_over.as_mut().reset(Instant::now() + grace);
+        }
+        Poll::Pending
     })
     .await;
 }

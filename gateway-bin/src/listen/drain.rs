@@ -86,10 +86,15 @@ impl Member {
         self.drain.has_begun()
     }
 
-    /// Ready when a connection that does not end by itself has to be broken off.
-    pub(crate) async fn time_over(&mut self) {
+    /// Ready when it is time to end.
+    pub(crate) async fn told(&mut self) {
         poll_fn(|cx| if self.should_end(cx.waker()) { Poll::Ready(()) } else { Poll::Pending })
             .await;
+    }
+
+    /// Ready when a connection that does not end by itself has to be broken off.
+    pub(crate) async fn time_over(&mut self) {
+        self.told().await;
         let patience = self.drain.begun.get().copied().flatten();
         let over = poll_fn(|cx| {
             // The waker is known already, or is left now.
@@ -111,6 +116,10 @@ impl Drop for Member {
         members.free.push(self.place);
     }
 }
+
+/// A connection's place within the limits of its bind and of the program. A connection that changes
+/// its protocol keeps it.
+pub(crate) type Place = Arc<(Counted, Counted)>;
 
 /// Counts what lives, up to a limit.
 #[derive(Debug)]

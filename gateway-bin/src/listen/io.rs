@@ -217,11 +217,33 @@ impl GuardedIo {
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 
+    /// TLS takes what is written before the socket does, so that a client that reads nothing shows
+    /// when its bytes are flushed.
+    fn or_stall(
+        &mut self,
+        polled: Poll<io::Result<()>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if polled.is_pending() {
+            return self.poll_stall(cx).map(Err);
+        }
+        self.stalled = None;
+        polled
+    }
+
     fn wrote(&mut self, bytes: usize) {
         self.stalled = None;
         if let Kind::Http2(guard) = &mut self.kind {
             guard.wrote(bytes);
         }
+    }
+
+    fn poll_interim_or_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.interim.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let written = self.poll_interim(cx);
+        self.or_stall(written, cx)
     }
 
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -262,7 +284,7 @@ impl AsyncWrite for GuardedIo {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_interim(cx))?;
+        ready!(this.poll_interim_or_stall(cx))?;
         let polled = this.poll_write_inner(cx, buf);
         match polled {
             Poll::Ready(Ok(written)) => this.wrote(written),
@@ -278,7 +300,7 @@ impl AsyncWrite for GuardedIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_interim(cx))?;
+        ready!(this.poll_interim_or_stall(cx))?;
         let polled = match &mut this.socket {
             Socket::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
             Socket::Tls(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
@@ -307,18 +329,21 @@ impl AsyncWrite for GuardedIo {
         {
             this.interim = interim;
         }
-        ready!(this.poll_interim(cx))?;
-        match &mut this.socket {
+        ready!(this.poll_interim_or_stall(cx))?;
+        let flushed = match &mut this.socket {
             Socket::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Socket::Tls(socket) => Pin::new(socket).poll_flush(cx),
-        }
+        };
+        this.or_stall(flushed, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        let shut = match &mut this.socket {
             Socket::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Socket::Tls(socket) => Pin::new(socket).poll_shutdown(cx),
-        }
+        };
+        this.or_stall(shut, cx)
     }
 }
 

@@ -33,7 +33,7 @@ use crate::{
         self, Admitted, Framing, Limits, Peer, Refusal,
         body::{BodyError, ContinueGate, RequestBody},
     },
-    listen::{BindState, ConnectionState, Interim},
+    listen::{BindState, ConnectionState, Interim, Place},
     telemetry::{Record, WorkerTelemetry},
     upstream::{AnswerBody, Upstream, UpstreamError},
 };
@@ -55,6 +55,7 @@ pub(crate) struct ClientSide {
     pub(crate) ingress: OwnedIngress,
     pub(crate) state: Arc<ConnectionState>,
     pub(crate) bind: Arc<BindState>,
+    pub(crate) place: Place,
 }
 
 impl Proxy {
@@ -263,7 +264,12 @@ impl Serving<'_> {
         };
         if let Some(mut exchange) = self.exchange.take() {
             exchange.record().status = head.status;
-            tunnel::open(client, backend, body, exchange);
+            let hold = tunnel::Hold {
+                member: self.client.bind.drain.join(),
+                _place: Arc::clone(&self.client.place),
+                _backend: body,
+            };
+            tunnel::open(client, backend, exchange, hold);
         }
         Response::from_parts(head, GatewayBody::default())
     }

@@ -93,3 +93,16 @@ fn the_deadline_ends_what_does_not_end() {
         assert_eq!(client.rest().await, "");
     });
 }
+
+#[test]
+fn a_client_that_has_said_nothing_holds_nobody_up() {
+    run(async {
+        let backend = RawBackend::answering(OK).await;
+        let running = start(&Setup::http(vec![Path::new("/", backend.address)])).await;
+        let mut silent = RawClient::connect(running.address).await;
+        wait_until(|| running.gateway.connections() == 1).await;
+        // The time limit of the drain, and that of an idle connection, are longer than patience.
+        assert_eq!(running.gateway.drain().await, 0);
+        assert_eq!(silent.rest().await, "");
+    });
+}

@@ -343,3 +343,52 @@ fn backends_are_verified_as_their_policy_says() {
         }
     });
 }
+
+/// The connection is gone before patience is over, however little the client does.
+async fn ended_by_the_gateway(running: &crate::common::Running) {
+    crate::common::wait_until(|| running.gateway.connections() == 0).await;
+}
+
+#[test]
+fn a_client_that_negotiates_http2_and_says_nothing_is_dropped() {
+    run(async {
+        let backend = RawBackend::answering(OK).await;
+        let authority = Authority::new();
+        let setup = Setup {
+            listeners: vec![https("a", "", vec![authority.sign(&["a.example"])])],
+            paths: vec![Path::new("/", backend.address)],
+        };
+        let running = crate::common::start_with(&setup, &crate::limits::hasty()).await;
+        let mut config = client_config(&authority, None);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        for words in ["", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+            let shaken = connect(running.address, "a.example", &Arc::new(config.clone())).await;
+            let mut stream = shaken.expect("TLS");
+            stream.write_all(words.as_bytes()).await.expect("sent");
+            stream.flush().await.expect("sent");
+            ended_by_the_gateway(&running).await;
+        }
+    });
+}
+
+#[test]
+fn a_client_that_reads_nothing_over_tls_is_dropped() {
+    run(async {
+        let body = "x".repeat(10_000);
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let backend = RawBackend::answering(answer).await;
+        let authority = Authority::new();
+        let setup = Setup {
+            listeners: vec![https("a", "", vec![authority.sign(&["a.example"])])],
+            paths: vec![Path::new("/", backend.address)],
+        };
+        let running = crate::common::start_with(&setup, &crate::limits::hasty()).await;
+        let config = Arc::new(client_config(&authority, None));
+        let mut stream = connect(running.address, "a.example", &config).await.expect("TLS");
+        let many = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n".repeat(2_000);
+        // The gateway may be gone before all is sent.
+        let _ = timeout(PATIENCE, stream.write_all(many.as_bytes())).await;
+        let _ = timeout(PATIENCE, stream.flush()).await;
+        ended_by_the_gateway(&running).await;
+    });
+}

@@ -98,3 +98,23 @@ fn what_was_not_asked_for_is_no_upgrade() {
         }
     });
 }
+
+#[test]
+fn tunnels_count_as_connections_and_outlive_the_beginning_of_the_end() {
+    run(async {
+        let (address, _) = echo().await;
+        let running = start(&Setup::http(vec![Path::new("/", address)])).await;
+        let mut client = RawClient::connect(running.address).await;
+        client.send(UPGRADE).await;
+        client.answer().await.expect("101");
+        client.expect("hello").await;
+        assert_eq!(running.gateway.connections(), 1);
+        let drained = tokio::spawn(running.gateway.drain());
+        tokio::task::yield_now().await;
+        client.send("still there").await;
+        client.expect("still there").await;
+        client.socket.shutdown().await.expect("half closed");
+        assert_eq!(client.rest().await, "");
+        assert_eq!(drained.await.expect("no panic"), 0);
+    });
+}
