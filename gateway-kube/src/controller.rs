@@ -161,6 +161,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     pub(crate) async fn lead(&mut self, leads: bool) {
         self.leads = leads;
         self.writer.clear();
+        self.plane.lead(self.writes());
         if leads {
             self.push_all();
         } else {
@@ -227,6 +228,8 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         self.follow();
         self.serve().await;
         self.plane.show(&self.builder);
+        // Only now: objects that Gateways want are kept by the plan of what the API server said.
+        self.plane.lead(self.writes());
         self.push_all();
         let gateways = self.store.count(&[Kind::Gateway]);
         let routes = self.store.count(&[
@@ -335,8 +338,14 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     // === Out ===
 
+    /// Whether this replica is the one that writes. What the cache had may be older than what the
+    /// cluster has, so that nothing is written or removed by it.
+    fn writes(&self) -> bool {
+        self.leads && self.begun
+    }
+
     fn push(&mut self, keys: impl IntoIterator<Item = ObjectKey>) {
-        if self.leads {
+        if self.writes() {
             keys.into_iter().for_each(|key| self.writer.push(Job::Status(key)));
         }
     }
@@ -352,7 +361,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     }
 
     fn push_finalizers(&mut self) {
-        if self.leads {
+        if self.writes() {
             let classes = self.builder.snapshot().gateway_classes().iter();
             let ours = classes
                 .filter(|(_, class)| self.settings.scope.owns_class(&class.spec.controller_name));
@@ -361,7 +370,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     }
 
     pub(crate) fn write(&mut self) {
-        if let Some(served) = self.served.as_ref().filter(|_| self.leads) {
+        if let Some(served) = self.served.as_ref().filter(|_| self.writes()) {
             self.writer.start(&self.builder, &self.store, served);
         }
     }

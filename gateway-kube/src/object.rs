@@ -42,6 +42,12 @@ impl Version {
         }
     }
 
+    /// Whether it was stored before `other`; never if the API server counts in a way of its own.
+    pub(crate) fn is_before(&self, other: &Self) -> bool {
+        let count = |of: &Self| of.resource_version.parse::<u64>();
+        matches!((count(self), count(other)), (Ok(this), Ok(that)) if this < that)
+    }
+
     /// The status; null if there is none.
     pub(crate) fn status(&self) -> Value {
         // INVARIANT: the text was made from a value.

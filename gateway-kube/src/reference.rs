@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 use gateway_core::{
     api::{
         BackendTlsPolicy, CORE_GROUP, Gateway, GatewayClass, Kind, Listener, ListenerSet,
-        ObjectKey, ObjectReference, Resource, SecretObjectReference, is_dns_label,
-        is_dns_subdomain,
+        ObjectKey, Resource, SecretObjectReference, is_dns_label, is_dns_subdomain,
     },
     scope::{ControllerScope, Ownership},
     snapshot::{Change, Snapshot},
@@ -61,7 +60,7 @@ impl Referring<'_> {
         let classes: Vec<_> = self.classes.iter().filter(of_ours).collect();
         for reference in classes.iter().filter_map(|class| class.spec.parameters_ref.as_ref()) {
             let namespace = reference.namespace.as_deref().unwrap_or_default();
-            of_parameters(
+            of_config_map(
                 reference.group(),
                 &reference.kind,
                 namespace,
@@ -88,7 +87,7 @@ impl Referring<'_> {
         for policy in &self.policies {
             for reference in &policy.spec.validation.ca_certificate_refs {
                 let (group, namespace) = (reference.group(), &policy.metadata.namespace);
-                of_object(group, &reference.kind, namespace, &reference.name, &mut found);
+                of_config_map(group, &reference.kind, namespace, &reference.name, &mut found);
             }
         }
         found
@@ -99,7 +98,7 @@ fn of_gateway(gateway: &Gateway, namespace: &str, found: &mut BTreeSet<ObjectKey
     of_listeners(&gateway.spec.listeners, namespace, found);
     let infrastructure = gateway.spec.infrastructure.as_ref();
     if let Some(reference) = infrastructure.and_then(|of| of.parameters_ref.as_ref()) {
-        of_parameters(reference.group(), &reference.kind, namespace, &reference.name, found);
+        of_config_map(reference.group(), &reference.kind, namespace, &reference.name, found);
     }
     let Some(tls) = &gateway.spec.tls else { return };
     let backend = tls.backend.as_ref();
@@ -111,7 +110,8 @@ fn of_gateway(gateway: &Gateway, namespace: &str, found: &mut BTreeSet<ObjectKey
     let validations =
         frontend.default.iter().chain(per_port).filter_map(|tls| tls.validation.as_ref());
     for reference in validations.flat_map(|validation| &validation.ca_certificate_refs) {
-        of_reference(reference, namespace, found);
+        let namespace = reference.namespace(namespace);
+        of_config_map(reference.group(), &reference.kind, namespace, &reference.name, found);
     }
 }
 
@@ -123,40 +123,25 @@ fn of_listeners(listeners: &[Listener], namespace: &str, found: &mut BTreeSet<Ob
 }
 
 fn of_secret(reference: &SecretObjectReference, namespace: &str, found: &mut BTreeSet<ObjectKey>) {
-    let namespace = reference.namespace(namespace);
-    of_object(reference.group(), reference.kind(), namespace, &reference.name, found);
-}
-
-fn of_reference(reference: &ObjectReference, namespace: &str, found: &mut BTreeSet<ObjectKey>) {
-    let namespace = reference.namespace(namespace);
-    of_object(reference.group(), &reference.kind, namespace, &reference.name, found);
-}
-
-/// Parameters are no secrets.
-fn of_parameters(
-    group: &str,
-    kind: &str,
-    namespace: &str,
-    name: &str,
-    found: &mut BTreeSet<ObjectKey>,
-) {
-    if kind == Kind::ConfigMap.as_str() {
-        of_object(group, kind, namespace, name, found);
+    if (reference.group(), reference.kind()) == (CORE_GROUP, Kind::Secret.as_str()) {
+        of_object(Kind::Secret, reference.namespace(namespace), &reference.name, found);
     }
 }
 
-fn of_object(
+/// Parameters and authorities are no secrets: a Secret that is named as one is not read.
+fn of_config_map(
     group: &str,
     kind: &str,
     namespace: &str,
     name: &str,
     found: &mut BTreeSet<ObjectKey>,
 ) {
-    let kind = match (group, kind) {
-        (CORE_GROUP, "Secret") => Kind::Secret,
-        (CORE_GROUP, "ConfigMap") => Kind::ConfigMap,
-        _ => return,
-    };
+    if (group, kind) == (CORE_GROUP, Kind::ConfigMap.as_str()) {
+        of_object(Kind::ConfigMap, namespace, name, found);
+    }
+}
+
+fn of_object(kind: Kind, namespace: &str, name: &str, found: &mut BTreeSet<ObjectKey>) {
     // Names that no object can have would be rejected, again and again.
     if is_dns_label(namespace) && is_dns_subdomain(name) {
         found.insert(ObjectKey::new(kind, namespace, name));
@@ -191,6 +176,7 @@ mod tests {
                             {"name": format!("{name}-cert")},
                             {"name": "other-cert", "namespace": "other"},
                             {"name": "Not A Name"},
+                            {"kind": "ConfigMap", "name": "no-cert"},
                             {"kind": "Vault", "group": "example.net", "name": "x"},
                         ]},
                     }],
@@ -201,6 +187,7 @@ mod tests {
                         "backend": {"clientCertificateRef": {"name": format!("{name}-client")}},
                         "frontend": {"default": {"validation": {"caCertificateRefs": [
                             {"group": "", "kind": "ConfigMap", "name": format!("{name}-ca")},
+                            {"group": "", "kind": "Secret", "name": "no-ca"},
                         ]}}},
                     },
                 },
@@ -241,6 +228,7 @@ mod tests {
                     "metadata": {"namespace": "app", "name": "policy"},
                     "spec": {"validation": {"caCertificateRefs": [
                         {"group": "", "kind": "ConfigMap", "name": "backend-ca"},
+                        {"group": "", "kind": "Secret", "name": "no-ca"},
                     ]}},
                 }),
             ),

@@ -61,7 +61,8 @@ pub trait DataPlane {
         std::future::pending()
     }
 
-    /// Learns whether this replica is the one that writes.
+    /// Learns whether this replica is the one that writes. Not before what is served is what the
+    /// API server said.
     fn lead(&mut self, leads: bool) {
         let _ = leads;
     }
@@ -132,7 +133,6 @@ pub async fn run(
             }
             Ok(()) = campaign.leading.changed() => {
                 let leads = *campaign.leading.borrow_and_update();
-                controller.plane.lead(leads);
                 controller.lead(leads).await;
             }
             () = controller.plane.changed() => controller.serve().await,

@@ -93,13 +93,17 @@ impl Store {
         self.unreadable.get(key).map(String::as_str)
     }
 
-    /// Learns the stored form from an answer, before a watch tells it.
+    /// Learns the stored form from an answer, before a watch tells it. If the watch was faster, what
+    /// it told stays.
     pub(crate) fn learn(&mut self, key: &ObjectKey, version: Option<Version>) {
         match version {
-            Some(version) if self.versions.contains_key(key) => {
-                self.versions.insert(key.clone(), version);
+            Some(version) => {
+                if let Some(known) = self.versions.get_mut(key)
+                    && !version.is_before(known)
+                {
+                    *known = version;
+                }
             }
-            Some(_) => {}
             None => {
                 self.versions.remove(key);
             }
@@ -226,5 +230,39 @@ impl Store {
     pub(crate) fn count(&self, kinds: &[Kind]) -> usize {
         let of_kinds = self.watches.values().filter(|seen| kinds.contains(&seen.target.kind()));
         of_kinds.map(|seen| seen.keys.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use gateway_core::api::{Kind, ObjectKey};
+
+    use super::Store;
+    use crate::object::Version;
+
+    fn version(resource_version: &str) -> Version {
+        Version { resource_version: resource_version.to_owned(), ..Version::default() }
+    }
+
+    #[track_caller]
+    fn check(told: Option<&str>, answer: &str, expect: Option<&str>) {
+        let mut store = Store::new(Arc::new(|_| {}));
+        let key = ObjectKey::new(Kind::Gateway, "a", "gw");
+        store.versions.extend(told.map(|told| (key.clone(), version(told))));
+        store.learn(&key, Some(version(answer)));
+        let known = store.version(&key).map(|known| &*known.resource_version);
+        assert_eq!(known, expect, "{told:?} {answer}");
+    }
+
+    #[test]
+    fn an_answer_never_puts_back_what_a_watch_told_since() {
+        check(Some("9"), "10", Some("10"));
+        check(Some("10"), "9", Some("10"));
+        check(Some("10"), "10", Some("10"));
+        check(Some("10"), "b", Some("b"));
+        check(Some("b"), "9", Some("9"));
+        check(None, "9", None);
     }
 }

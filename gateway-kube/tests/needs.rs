@@ -190,3 +190,67 @@ fn no_gateway_gets_secrets_of_others() {
     let gateway = shop.gateway("infra", "shop").expect("it is there");
     assert!(gateway.spec.addresses.is_empty());
 }
+
+/// Somebody who may not read Secrets names them where authorities are expected.
+const CURIOUS: &str = r"
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {namespace: infra, name: shop}
+spec:
+  gatewayClassName: gateway
+  tls:
+    frontend:
+      default:
+        validation:
+          caCertificateRefs: [{group: '', kind: Secret, name: bank}, {group: '', kind: ConfigMap, name: front}]
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {namespace: infra, name: shop}
+spec:
+  parentRefs: [{name: shop}]
+  rules:
+  - backendRefs: [{name: app, port: 443}]
+---
+apiVersion: v1
+kind: Service
+metadata: {namespace: infra, name: app}
+spec:
+  ports: [{port: 443}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {namespace: infra, name: app}
+spec:
+  targetRefs: [{group: '', kind: Service, name: app}]
+  validation:
+    hostname: app.example
+    caCertificateRefs: [{group: '', kind: Secret, name: bank}, {group: '', kind: ConfigMap, name: behind}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {namespace: infra, name: bank}
+type: kubernetes.io/tls
+data: {tls.crt: eA==, tls.key: eA==, ca.crt: eA==}
+";
+
+#[test]
+fn a_secret_is_no_authority() {
+    let mut snapshot = parse(CURIOUS.trim());
+    for name in ["front", "behind"] {
+        let map = serde_json::json!({
+            "metadata": {"namespace": "infra", "name": name},
+            "data": {"ca.crt": "-----BEGIN CERTIFICATE-----\neA==\n-----END CERTIFICATE-----\n"},
+        });
+        snapshot.insert(Resource::deserialize(Kind::ConfigMap, map).expect("a ConfigMap"));
+    }
+    let topology = build(&snapshot, &ControllerScope::all().shared_sockets(false)).topology;
+    let needs = needs(&snapshot, &topology);
+    let needed = &needs[&ObjectKey::new(Kind::Gateway, "infra", "shop")];
+    assert_eq!(needed.backend_tls_policies().len(), 1);
+    let maps: Vec<String> = needed.config_maps().keys().map(ToString::to_string).collect();
+    assert_eq!(maps, ["ConfigMap infra/behind", "ConfigMap infra/front"]);
+    assert!(needed.secrets().is_empty());
+}

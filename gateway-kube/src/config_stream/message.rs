@@ -11,10 +11,13 @@ use gateway_core::{
     snapshot::Change,
 };
 
-/// Bytes of objects in a chunk.
+/// Bytes of the entries of a chunk.
 const CHUNK: usize = 256 << 10;
 
-/// Bytes of an encoded message: a chunk with its names.
+/// Bytes of an entry beside its names and its object, at most.
+const ENTRY: usize = 64;
+
+/// Bytes of an encoded message: a chunk, and more than its other fields need.
 pub(super) const LARGEST_MESSAGE: usize = CHUNK + (64 << 10);
 
 /// Bytes of one object. The API server takes 3 MiB at most.
@@ -130,9 +133,16 @@ fn entry(key: &ObjectKey) -> Entry {
     }
 }
 
+/// Bytes that an entry takes of a chunk.
+fn size(entry: &Entry) -> usize {
+    ENTRY + entry.kind.len() + entry.namespace.len() + entry.name.len() + entry.object.len()
+}
+
 struct Cutter {
+    /// Those that are complete.
     chunks: Vec<Chunk>,
     current: Chunk,
+    /// Bytes that the current one can still take.
     room: usize,
 }
 
@@ -143,27 +153,40 @@ impl Cutter {
     }
 
     fn object(&mut self, key: &ObjectKey, mut json: bytes::Bytes) {
+        let names = size(&entry(key));
         // Objects are cut only if no chunk has room for them.
-        if json.len() > self.room && json.len() <= CHUNK {
+        if names + json.len() > self.room && names + json.len() <= CHUNK {
             self.next();
         }
         loop {
-            let part = json.split_to(json.len().min(self.room));
-            self.room -= part.len();
+            // Before the part is measured, since it is to fit where it goes.
+            if self.is_full(names + 1) {
+                self.next();
+            }
+            // Whatever the names take, it goes on.
+            let room = self.room.saturating_sub(names).max(1);
+            let part = json.split_to(json.len().min(room));
             let continues = !json.is_empty();
             self.push(Entry { object: part, continues, ..entry(key) });
             if !continues {
                 return;
             }
-            self.next();
         }
     }
 
     fn push(&mut self, entry: Entry) {
-        if self.current.entries.len() >= MOST_ENTRIES {
+        let size = size(&entry);
+        if self.is_full(size) {
             self.next();
         }
+        self.room = self.room.saturating_sub(size);
         self.current.entries.push(entry);
+    }
+
+    /// Whether an entry of this size needs a new chunk.
+    fn is_full(&self, size: usize) -> bool {
+        let entries = self.current.entries.len();
+        entries >= MOST_ENTRIES || (entries > 0 && self.room < size)
     }
 
     fn next(&mut self) {
@@ -270,7 +293,8 @@ mod tests {
     use prost::Message;
 
     use super::{
-        Assembler, CHUNK, Chunk, Entry, LARGEST_MESSAGE, LARGEST_OBJECT, MessageError, chunks,
+        Assembler, CHUNK, Chunk, Entry, LARGEST_MESSAGE, LARGEST_OBJECT, MOST_ENTRIES,
+        MessageError, chunks,
     };
 
     fn map(name: &str, size: usize) -> Resource {
@@ -317,6 +341,22 @@ mod tests {
             let got = pass(changes.clone());
             prop_assert_eq!(format!("{got:?}"), format!("{changes:?}"));
         }
+    }
+
+    #[test]
+    fn what_follows_many_removals_fits_into_messages() {
+        let key = |at: usize| ObjectKey::new(Kind::ConfigMap, "a", &format!("r{at}"));
+        let removals = (0..MOST_ENTRIES).map(|at| Change::Remove(key(at)));
+        let maps = [150_000, 250_000].map(|size| Change::Upsert(map("m", size)));
+        let changes: Vec<Change> = removals.chain(maps).collect();
+        assert_eq!(format!("{:?}", pass(changes.clone())), format!("{changes:?}"));
+    }
+
+    #[test]
+    fn long_names_count() {
+        let name = |at: usize| format!("{at:0>253}.{}", "n".repeat(2000));
+        let changes: Vec<Change> = (0..300).map(|at| Change::Upsert(map(&name(at), 1))).collect();
+        assert_eq!(pass(changes).len(), 300);
     }
 
     #[test]

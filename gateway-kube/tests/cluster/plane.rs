@@ -31,6 +31,8 @@ pub(crate) struct Served {
     pub(crate) secrets: BTreeSet<String>,
     /// Addresses of Gateways that name none.
     pub(crate) own: BTreeMap<ObjectKey, IpAddr>,
+    /// Whether this replica writes.
+    pub(crate) leads: bool,
 }
 
 #[derive(Clone, Default)]
@@ -89,5 +91,9 @@ impl DataPlane for Plane {
 
     fn show(&mut self, builder: &Builder) {
         self.note(builder, |_| {});
+    }
+
+    fn lead(&mut self, leads: bool) {
+        self.served.lock().expect("no test panics while it holds it").leads = leads;
     }
 }
