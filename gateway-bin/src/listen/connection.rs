@@ -278,7 +278,8 @@ where
 
 /// Runs a connection to its end; asks it to end once its group is drained or `idle` is ready. A
 /// client may keep it from ending by not saying a word, so it is dropped when it was asked, has
-/// nothing at work, and the grace is over.
+/// nothing at work, and the grace is over. An answer may have no end at all, so it is dropped too
+/// when the drain's time is over.
 async fn drive<C: Graceful>(
     connection: C,
     member: &mut Member,
@@ -297,6 +298,9 @@ async fn drive<C: Graceful>(
             return Poll::Ready(());
         }
         let Some(grace_over) = &mut asked else { return Poll::Pending };
+        if member.poll_over(cx).is_ready() {
+            return Poll::Ready(());
+        }
         while grace_over.as_mut().poll(cx).is_ready() {
             let (_, at_work) = state.load();
             if at_work == 0 {
