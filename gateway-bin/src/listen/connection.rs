@@ -29,7 +29,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     BindKind, BindState, ConnectionState, PREFACE, Server,
-    drain::{Member, Place},
+    drain::{Drain, Member, Place},
     identity::client_certificate,
     io::{GuardedIo, Socket},
     stream::{self, Shaken},
@@ -96,6 +96,7 @@ impl Opening {
             shaken
         };
         let Some(Shaken { stream, sni, setup }) = shaken else { return };
+        self.member.join_also(&setup.drain);
         let session = stream.get_ref().1;
         let http2 = session.alpn_protocol() == Some(b"h2");
         let mut peer = Peer::new(self.peer.ip(), Scheme::Https);
@@ -104,7 +105,8 @@ impl Opening {
         {
             peer = peer.with_certificate(certificate);
         }
-        let client = self.client(peer, |ingress| ingress.over_tls(sni.as_deref()));
+        let terms = Some(setup.drain);
+        let client = self.client(peer, terms, |ingress| ingress.over_tls(sni.as_deref()));
         let socket = Socket::Tls(Box::new(stream));
         self.serve_http(socket, Bytes::new(), http2, client).await;
     }
@@ -129,7 +131,7 @@ impl Opening {
         let Ok(Ok(http2)) = timeout(limit, sniff(&mut socket, &mut first)).await else { return };
         let first = first.freeze();
         let peer = Peer::new(self.peer.ip(), Scheme::Http);
-        let client = self.client(peer, |ingress| ingress);
+        let client = self.client(peer, None, |ingress| ingress);
         self.serve_http(Socket::Plain(socket), first, http2, client).await;
     }
 
@@ -151,6 +153,7 @@ impl Opening {
     fn client(
         &self,
         peer: Peer,
+        terms: Option<Arc<Drain>>,
         way: impl FnOnce(OwnedIngress) -> OwnedIngress,
     ) -> Arc<ClientSide> {
         Arc::new(ClientSide {
@@ -158,6 +161,7 @@ impl Opening {
             ingress: way(self.bind.ingress.clone().from_peer(self.peer)),
             state: Arc::new(ConnectionState::default()),
             bind: Arc::clone(&self.bind),
+            terms,
             place: Arc::clone(&self.place),
         })
     }

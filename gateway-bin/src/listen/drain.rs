@@ -64,28 +64,37 @@ impl Drain {
             members.wakers.push(None);
             members.wakers.len() - 1
         });
-        Member { drain: Arc::clone(self), place, told: None, patience: None }
+        Member { drain: Arc::clone(self), place, told: None, patience: None, also: None }
     }
 }
 
-/// A connection of a group.
+/// A connection of a group, or of several.
 #[derive(Debug)]
 pub(crate) struct Member {
     drain: Arc<Drain>,
     place: usize,
     told: Option<Waker>,
     patience: Option<Pin<Box<Sleep>>>,
+    also: Option<Box<Member>>,
 }
 
 impl Member {
+    /// Makes the connection one of another group as well: it ends as soon as either is told.
+    pub(crate) fn join_also(&mut self, drain: &Arc<Drain>) {
+        let mut member = drain.join();
+        member.also = self.also.take();
+        self.also = Some(Box::new(member));
+    }
+
     /// Whether to end now; else `waker` is woken when it is time.
     pub(crate) fn should_end(&mut self, waker: &Waker) -> bool {
+        let also = self.also.as_mut().is_some_and(|also| also.should_end(waker));
         if self.told.as_ref().is_none_or(|told| !told.will_wake(waker)) {
             self.told = Some(waker.clone());
             lock(&self.drain.members).wakers[self.place] = Some(waker.clone());
         }
         // After the waker was left: whoever begins now finds it.
-        self.drain.has_begun()
+        self.drain.has_begun() || also
     }
 
     /// Ready when it is time to end.
@@ -96,6 +105,9 @@ impl Member {
 
     /// Ready when a connection that does not end by itself has to be broken off.
     pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.also.as_mut().is_some_and(|also| also.poll_over(cx).is_ready()) {
+            return Poll::Ready(());
+        }
         if !self.should_end(cx.waker()) {
             return Poll::Pending;
         }

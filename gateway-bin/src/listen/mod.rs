@@ -200,8 +200,10 @@ impl Sockets {
     ) -> Result<(), String> {
         let listeners: Vec<_> = listeners(topology, bind).cloned().collect();
         if let Some(open) = self.open.get(&bind.key) {
-            let tls = self.tls.listeners(&listeners, &open.state.tls.load());
-            open.state.tls.store(Arc::new(tls));
+            let before = open.state.tls.load();
+            let now = Arc::new(self.tls.listeners(&listeners, &before));
+            open.state.tls.store(Arc::clone(&now));
+            now.drain_outdated(&before, self.drain);
             return Ok(());
         }
         let same_transport = |open: &&Open| open.state.key.transport == bind.key.transport;

@@ -1,13 +1,15 @@
 //! TLS of HTTPS and TLS listeners: the listener by server name, then its certificate.
 //!
 //! In: the TLS of the listeners of a socket. Out: a rustls configuration for each, chosen by the
-//! client's server name. New handshakes use the newest ones; connections keep theirs. Not here:
-//! whether a certificate may be used, which `resolve` has judged.
+//! client's server name. New handshakes use the newest ones; connections keep theirs, and end after
+//! what they are at once their listener asks something else of clients. Not here: whether a
+//! certificate may be used, which `resolve` has judged.
 
 use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use gateway_core::{
@@ -32,6 +34,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
+use super::Drain;
 use crate::upstream::{
     lock,
     tls::{key_pair, roots_of_pem},
@@ -57,6 +60,16 @@ pub(super) struct TlsSetup {
     pub(super) config: Arc<ServerConfig>,
     /// Where everybody is let in: what a certificate has to pass to be believed.
     pub(super) lenient: Option<Arc<dyn ClientCertVerifier>>,
+    /// The connections that were let in this way, for as long as the listener asks the same of
+    /// clients.
+    pub(super) drain: Arc<Drain>,
+}
+
+impl TlsSetup {
+    /// The same without connections.
+    fn again(&self) -> Self {
+        Self { drain: Arc::default(), ..self.clone() }
+    }
 }
 
 impl TlsListeners {
@@ -80,6 +93,60 @@ impl TlsListeners {
         let mut same = self.0.iter().filter(|known| known.hostname == listener.hostname);
         same.find(|known| known.is_https == is_https).and_then(|known| known.setup.clone())
     }
+
+    /// Has connections ended that were let in as `before` told and would not be let in that way now.
+    /// A certificate that was renewed ends none.
+    pub(super) fn drain_outdated(&self, before: &Self, patience: Duration) {
+        let setups = |listeners: &Self| -> Vec<Arc<Drain>> {
+            let setups = listeners.0.iter().filter_map(|listener| listener.setup.as_ref());
+            setups.map(|setup| Arc::clone(&setup.drain)).collect()
+        };
+        let kept = setups(self);
+        for drain in setups(before) {
+            if !kept.iter().any(|kept| Arc::ptr_eq(kept, &drain)) {
+                drain.begin(Some(patience));
+            }
+        }
+    }
+
+    /// Joins connections of `before` to those of the listeners that they would find today, if they
+    /// would find the same terms.
+    fn keep_connections(&mut self, before: &Self) {
+        let is_new = |listener: &TlsListener| {
+            !before.0.iter().any(|known| known.hostname == listener.hostname)
+        };
+        let new: Vec<(HostPattern, Option<Arc<ListenerTls>>)> = self
+            .0
+            .iter()
+            .filter(|listener| listener.source.is_some() && is_new(listener))
+            .map(|listener| (listener.hostname.clone(), listener.source.clone()))
+            .collect();
+        for listener in &mut self.0 {
+            let Some(setup) = &mut listener.setup else { continue };
+            let same = before.0.iter().find(|known| {
+                known.hostname == listener.hostname
+                    && known.is_https == listener.is_https
+                    && have_same_terms(&known.source, &listener.source)
+            });
+            // Names that have a stricter listener of their own now were among those of this one.
+            let taken = new.iter().any(|(hostname, source)| {
+                listener.hostname.intersect(hostname).as_ref() == Some(hostname)
+                    && !have_same_terms(source, &listener.source)
+            });
+            let known = same.and_then(|known| known.setup.as_ref()).filter(|_| !taken);
+            if let Some(known) = known {
+                setup.drain = Arc::clone(&known.drain);
+            }
+        }
+    }
+}
+
+/// Whether clients are let in on the same terms.
+fn have_same_terms(one: &Option<Arc<ListenerTls>>, other: &Option<Arc<ListenerTls>>) -> bool {
+    let terms = |tls: &Option<Arc<ListenerTls>>| {
+        tls.as_ref().map(|tls| (tls.client_validation.clone(), tls.options.clone()))
+    };
+    terms(one) == terms(other)
 }
 
 /// Builds configurations, and keeps what must outlive them: ticket keys.
@@ -122,7 +189,7 @@ impl TlsFactory {
                     known.is_https == is_https && known.source.as_ref() == Some(tls)
                 };
                 let setup = match before.0.iter().find(is_same) {
-                    Some(known) => known.setup.clone(),
+                    Some(TlsListener { setup, .. }) => setup.as_ref().map(TlsSetup::again),
                     // INVARIANT: without setup every handshake is refused.
                     None => self.setup(tls, is_https).ok(),
                 };
@@ -130,7 +197,9 @@ impl TlsFactory {
             })
             .collect();
         built.sort_by(|a, b| a.hostname.specificity_cmp(&b.hostname));
-        TlsListeners(built)
+        let mut built = TlsListeners(built);
+        built.keep_connections(before);
+        built
     }
 
     fn setup(&self, tls: &ListenerTls, is_https: bool) -> Result<TlsSetup, String> {
@@ -157,7 +226,7 @@ impl TlsFactory {
         }
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = self.tickets(tls.client_validation.as_ref())?;
-        Ok(TlsSetup { config: Arc::new(config), lenient })
+        Ok(TlsSetup { config: Arc::new(config), lenient, drain: Arc::default() })
     }
 
     fn provider_for(&self, options: &TlsOptions) -> Arc<CryptoProvider> {

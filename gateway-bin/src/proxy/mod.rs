@@ -33,7 +33,7 @@ use crate::{
         self, Admitted, Framing, Limits, Peer, Refusal,
         body::{BodyError, ContinueGate, RequestBody},
     },
-    listen::{BindState, ConnectionState, Interim, Place},
+    listen::{BindState, ConnectionState, Drain, Interim, Member, Place},
     telemetry::{Record, WorkerTelemetry},
     upstream::{AnswerBody, Upstream, UpstreamError},
 };
@@ -55,7 +55,20 @@ pub(crate) struct ClientSide {
     pub(crate) ingress: OwnedIngress,
     pub(crate) state: Arc<ConnectionState>,
     pub(crate) bind: Arc<BindState>,
+    /// The connections that TLS has let in on the same terms.
+    pub(crate) terms: Option<Arc<Drain>>,
     pub(crate) place: Place,
+}
+
+impl ClientSide {
+    /// A part of the connection that is told to end by itself.
+    fn join(&self) -> Member {
+        let mut member = self.bind.drain.join();
+        if let Some(terms) = &self.terms {
+            member.join_also(terms);
+        }
+        member
+    }
 }
 
 impl Proxy {
@@ -265,7 +278,7 @@ impl Serving<'_> {
         if let Some(mut exchange) = self.exchange.take() {
             exchange.record().status = head.status;
             let hold = tunnel::Hold {
-                member: self.client.bind.drain.join(),
+                member: self.client.join(),
                 _place: Arc::clone(&self.client.place),
                 _backend: body,
             };

@@ -2,6 +2,7 @@
 
 mod backend_tls;
 mod broken_objects;
+mod changed_terms;
 mod client_certificates;
 mod hostile;
 mod https;
