@@ -45,6 +45,9 @@ use crate::{
 /// How often sockets that could not be opened are tried again.
 pub(crate) const RETRY: Duration = Duration::from_secs(10);
 
+/// How often at most a revision is served anew because of what came of it.
+const ROUNDS: usize = 3;
+
 /// The sessions of a UDP listener may take so small a part of the files that connections may.
 const UDP_SHARE: usize = 4;
 
@@ -221,17 +224,20 @@ impl Program {
         report(&revision.diagnostics.into_iter().chain(found).collect::<Vec<_>>());
     }
 
-    /// Serves what the builder has, and tells the builder what came of it.
+    /// Serves what the builder has, and tells the builder what came of it, until that changes
+    /// nothing any more.
     async fn publish(&mut self) {
-        let update =
-            Update { build: built(&self.builder), endpoints: endpoints(self.builder.snapshot()) };
-        let observed = self.gateway.apply(&update).await;
-        if self.observed.as_ref() != Some(&observed) {
+        for _ in 0..ROUNDS {
+            let endpoints = endpoints(self.builder.snapshot());
+            let observed =
+                self.gateway.apply(&Update { build: built(&self.builder), endpoints }).await;
+            if self.observed.as_ref() == Some(&observed) {
+                break;
+            }
             say_sockets(&self.gateway, self.observed.as_ref(), &observed);
             self.observed = Some(observed.clone());
-            if self.builder.apply([Change::Observed(observed)]).rebuilt {
-                let update = Update { build: built(&self.builder), ..update };
-                self.gateway.apply(&update).await;
+            if !self.builder.apply([Change::Observed(observed)]).rebuilt {
+                break;
             }
         }
         self.admin.show(built(&self.builder));

@@ -1,5 +1,6 @@
 //! What manifests say is served: from YAML to bytes on loopback, and the status that goes with it.
 
+mod addresses;
 mod backend_tls;
 mod broken_objects;
 mod changed_terms;

@@ -69,7 +69,11 @@ impl World {
     }
 
     pub(crate) async fn start_with(manifests: &str, config: &Config) -> Self {
-        let scope = ControllerScope::all().certificate_check(Arc::new(Certificates::default()));
+        Self::start_as(ControllerScope::all(), manifests, config).await
+    }
+
+    pub(crate) async fn start_as(scope: ControllerScope, manifests: &str, config: &Config) -> Self {
+        let scope = scope.certificate_check(Arc::new(Certificates::default()));
         let gateway = Gateway::start(config).expect("a gateway");
         let observed = Observed::default();
         let mut world = Self { gateway, builder: Builder::new(scope), observed };
@@ -89,7 +93,7 @@ impl World {
         self.publish().await;
     }
 
-    async fn publish(&mut self) {
+    pub(crate) async fn publish(&mut self) {
         let observed = self.gateway.apply(&self.update()).await;
         self.observed = observed.clone();
         if self.builder.apply([Change::Observed(observed)]).rebuilt {
