@@ -98,3 +98,30 @@ fn gateways_swap_their_addresses_at_once() {
         }
     });
 }
+
+/// The message of the condition `Programmed` of the only listener.
+fn message(world: &World) -> String {
+    let status = world.status(Kind::Gateway, "gw");
+    let conditions = status.pointer("/listeners/0/conditions").and_then(|list| list.as_array());
+    let programmed =
+        conditions.expect("conditions").iter().find(|condition| condition["type"] == "Programmed");
+    programmed.expect("Programmed")["message"].as_str().expect("a message").to_owned()
+}
+
+#[test]
+fn a_listener_says_why_the_system_refuses_its_port() {
+    run(async {
+        let (config, port) = at_a_port();
+        let other = TcpListener::bind((IpAddr::from(ONE), port)).expect("the port");
+        let mut world = World::start_with(&named("gw", ""), &config).await;
+        let told = message(&world);
+        assert!(told.contains("Address already in use"), "{told}");
+        assert!(told.contains("; another program has it"), "{told}");
+        drop(other);
+        world.publish().await;
+        world.expect(Kind::Gateway, "gw", "/listeners/0", &["Programmed=True Programmed"]);
+        world.apply(&named("gw", "{type: IPAddress, value: 192.0.2.1}")).await;
+        let told = message(&world);
+        assert!(told.contains("; this machine does not have the address"), "{told}");
+    });
+}
