@@ -129,6 +129,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub drain_timeout: Duration,
 
+    /// How long a TCP, TLS or WebSocket connection may be open without a byte either way
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_idle)]
+    pub stream_idle_timeout: Duration,
+
     /// The cluster, instead of files.
     #[cfg(feature = "kubernetes")]
     #[command(flatten)]
@@ -404,6 +408,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() { Err(wrong()) } else { Ok(total) }
 }
 
+fn parse_idle(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("would end every stream at once".to_owned()),
+        idle => Ok(idle),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fmt::Debug, str::FromStr, time::Duration};
@@ -494,5 +505,8 @@ mod tests {
         assert!(run.admin.ip().is_loopback());
         assert_eq!((run.trusted_hops, run.allow_external_name), (0, false));
         assert_eq!(run.drain_timeout, Duration::from_secs(30));
+        assert_eq!(run.stream_idle_timeout, Duration::from_secs(3600));
+        let never = Cli::try_parse_from(["gateway", "run", "a", "--stream-idle-timeout", "0s"]);
+        assert_eq!(never.unwrap_err().exit_code(), 2);
     }
 }

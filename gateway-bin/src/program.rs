@@ -95,6 +95,7 @@ pub fn config(args: &RunArgs) -> Config {
             trusted_hops: usize::from(args.trusted_hops),
             client_certificates: args.forward_client_cert,
             connections: within_file_limit(defaults.limits.connections),
+            tunnel_idle: args.stream_idle_timeout,
             ..defaults.limits
         },
         access_log: match &args.access_log {
@@ -103,6 +104,7 @@ pub fn config(args: &RunArgs) -> Config {
             args::AccessLog::File(path) => AccessLog::File(path.clone()),
         },
         streams: StreamOptions {
+            idle: args.stream_idle_timeout,
             sessions: within_file_limit(defaults.streams.sessions * UDP_SHARE) / UDP_SHARE,
             ..defaults.streams
         },

@@ -37,6 +37,8 @@ pub struct Limits {
     pub handshake_time: Duration,
     /// A connection without requests.
     pub idle_time: Duration,
+    /// A connection that changed its protocol, without bytes either way.
+    pub tunnel_idle: Duration,
     /// Bytes a second that an HTTP/1.1 request body must make after `body_grace`; beyond: 408.
     pub body_rate: u64,
     /// Before `body_rate` counts.
@@ -66,6 +68,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             handshake_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(60),
+            tunnel_idle: Duration::from_secs(3600),
             body_rate: 240,
             body_grace: Duration::from_secs(10),
             write_stall: Duration::from_secs(60),

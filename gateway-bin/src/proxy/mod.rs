@@ -281,6 +281,7 @@ impl Serving<'_> {
                 member: self.client.join(),
                 _place: Arc::clone(&self.client.place),
                 _backend: body,
+                idle: self.proxy.limits.tunnel_idle,
             };
             tunnel::open(client, backend, exchange, hold);
         }
