@@ -48,8 +48,8 @@ pub(crate) const RETRY: Duration = Duration::from_secs(10);
 /// How often at most a revision is served anew because of what came of it.
 const ROUNDS: usize = 3;
 
-/// The sessions of a UDP listener may take so small a part of the files that connections may.
-const UDP_SHARE: usize = 4;
+/// The sessions of all UDP listeners may take so small a part of the files that connections may.
+const UDP_SHARE: usize = 2;
 
 /// Runs the gateway. Code 1 if it cannot start.
 #[must_use]
@@ -83,6 +83,8 @@ pub fn run(args: &RunArgs) -> ExitCode {
 #[must_use]
 pub fn config(args: &RunArgs) -> Config {
     let defaults = Config::default();
+    let sessions_in_all =
+        within_file_limit(defaults.streams.sessions_in_all * UDP_SHARE) / UDP_SHARE;
     Config {
         addresses: Addresses {
             default: args.bind,
@@ -105,7 +107,8 @@ pub fn config(args: &RunArgs) -> Config {
         },
         streams: StreamOptions {
             idle: args.stream_idle_timeout,
-            sessions: within_file_limit(defaults.streams.sessions * UDP_SHARE) / UDP_SHARE,
+            sessions: defaults.streams.sessions.min(sessions_in_all / 2),
+            sessions_in_all,
             ..defaults.streams
         },
         proxies: args.proxies.iter().copied().collect(),

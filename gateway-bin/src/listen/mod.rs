@@ -17,7 +17,7 @@ mod tls;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -61,6 +61,8 @@ pub(crate) struct Sockets {
     open: BTreeMap<BindKey, Open>,
     /// Closed, but workers may not have seen it yet.
     closing: Vec<watch::Sender<bool>>,
+    /// Of all binds.
+    udp_sessions: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,8 @@ impl Sockets {
         provider: Arc<CryptoProvider>,
     ) -> Self {
         let tls = TlsFactory::new(provider);
-        Self { addresses, workers, drain, tls, open: BTreeMap::new(), closing: Vec::new() }
+        let (open, closing, udp_sessions) = (BTreeMap::new(), Vec::new(), Arc::default());
+        Self { addresses, workers, drain, tls, open, closing, udp_sessions }
     }
 
     /// Gives Gateways the addresses of `own`. Sockets at the former address of one are closed.
@@ -223,7 +226,7 @@ impl Sockets {
             connections: Arc::default(),
             drain: Arc::default(),
             tls: ArcSwap::from_pointee(tls),
-            udp: UdpPort::new(bind.key.clone()),
+            udp: UdpPort::new(bind.key.clone(), &self.udp_sessions),
         });
         let (closed, receiver) = watch::channel(false);
         for (of_worker, sockets) in serve.iter_mut().zip(opened.sockets) {
