@@ -153,8 +153,8 @@ fn have_same_terms(one: &Option<Arc<ListenerTls>>, other: &Option<Arc<ListenerTl
 #[derive(Debug)]
 pub(crate) struct TlsFactory {
     provider: Arc<CryptoProvider>,
-    /// One set of ticket keys for each way to verify clients, so that a session cannot be carried
-    /// from a listener that asks for no certificate to one that does.
+    /// One set of ticket keys for each way to verify clients that is in use, so that a session cannot
+    /// be carried from a listener that asks for no certificate to one that does.
     tickets: Mutex<HashMap<Option<ClientValidation>, Arc<dyn ProducesTickets>>>,
 }
 
@@ -199,6 +199,7 @@ impl TlsFactory {
         built.sort_by(|a, b| a.hostname.specificity_cmp(&b.hostname));
         let mut built = TlsListeners(built);
         built.keep_connections(before);
+        self.forget_tickets();
         built
     }
 
@@ -249,6 +250,12 @@ impl TlsFactory {
         let new = rustls::crypto::ring::Ticketer::new().map_err(|error| error.to_string())?;
         tickets.insert(validation.cloned(), Arc::clone(&new));
         Ok(new)
+    }
+
+    /// Forgets the keys that no configuration uses any more: sessions with them cannot be resumed
+    /// anyway.
+    fn forget_tickets(&self) {
+        lock(&self.tickets).retain(|_, keys| Arc::strong_count(keys) > 1);
     }
 
     fn client_verifier(
@@ -392,5 +399,66 @@ impl ClientCertVerifier for InsecureFallback {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use gateway_core::{
+        api::{Kind, ObjectKey},
+        backend::KeyPair,
+        matcher::HostPattern,
+        resolve::topology::{
+            ClientValidation, Listener, ListenerProtocol, ListenerTls, TlsOptions,
+        },
+    };
+
+    use super::{TlsFactory, TlsListeners, lock};
+
+    /// A certificate that anybody may trust, and its key.
+    fn pair() -> (Arc<KeyPair>, Arc<str>) {
+        let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).expect("made");
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let trusted: Arc<str> = certificate.clone().into();
+        let (certificate, private_key) = (certificate.into_bytes().into(), key.into_bytes().into());
+        (Arc::new(KeyPair { certificate, private_key }), trusted)
+    }
+
+    fn listener(trusted: Option<Arc<str>>, pair: &Arc<KeyPair>) -> Arc<Listener> {
+        let gateway = ObjectKey::new(Kind::Gateway, "default", "gw");
+        let validation = |trusted| ClientValidation { trusted, allow_insecure_fallback: false };
+        let tls = ListenerTls {
+            certificates: vec![Arc::clone(pair)],
+            client_validation: trusted.map(validation),
+            options: TlsOptions::default(),
+        };
+        Arc::new(Listener {
+            gateway: gateway.clone(),
+            owner: gateway,
+            name: "web".into(),
+            hostname: HostPattern::new(""),
+            port: 443,
+            protocol: ListenerProtocol::Https(Arc::new(tls)),
+        })
+    }
+
+    #[test]
+    fn ticket_keys_last_as_long_as_the_authority_that_they_are_for() {
+        let factory = TlsFactory::new(Arc::new(rustls::crypto::ring::default_provider()));
+        let (certificate, _) = pair();
+        let mut socket = TlsListeners::default();
+        let other = factory.listeners(&[listener(None, &certificate)], &TlsListeners::default());
+        for _ in 0..5 {
+            let (_, trusted) = pair();
+            socket = factory.listeners(&[listener(Some(trusted), &certificate)], &socket);
+        }
+        // The old configuration was there until the new one was.
+        assert!(lock(&factory.tickets).len() <= 3);
+        socket = factory.listeners(&[listener(None, &certificate)], &socket);
+        factory.forget_tickets();
+        assert_eq!(lock(&factory.tickets).len(), 1);
+        drop((socket, other));
     }
 }
