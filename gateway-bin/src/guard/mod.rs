@@ -175,7 +175,7 @@ struct Seen {
 }
 
 impl Seen {
-    // PERF: one walk over all fields is cheaper than a probe for each name that matters.
+    // One walk over all fields is cheaper than a probe for each name that matters.
     fn of(head: &request::Parts, limits: &Limits) -> Result<Self, Refusal> {
         let mut seen = Self::default();
         let (mut count, mut bytes) = (0, 0);

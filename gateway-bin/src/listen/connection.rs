@@ -64,7 +64,7 @@ pub(super) async fn serve(
         }
     }
     let peer = client.source();
-    // PERF: a stream's future is larger than that of a connection of HTTP, and is apart from it.
+    // A stream's future is larger than that of a connection of HTTP, and is apart from it.
     match bind.kind {
         BindKind::Http => Opening { peer, bind, server, member, place }.serve_plain(client).await,
         BindKind::Tls => Opening { peer, bind, server, member, place }.serve_tls(client).await,

@@ -30,7 +30,7 @@ pub(crate) struct ClientBody {
 /// A request until its answer is over, however it ends.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    // PERF: boxed, since bodies and answers are moved a good deal.
+    // Boxed, since bodies and answers are moved a good deal.
     record: Box<Record>,
     telemetry: Arc<WorkerTelemetry>,
     gate: Option<Arc<ContinueGate>>,

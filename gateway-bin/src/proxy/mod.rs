@@ -104,7 +104,7 @@ impl Proxy {
         let record = Box::new(begin_record(&head, &client));
         let exchange = Exchange::new(record, Arc::clone(&self.telemetry), active);
         let mut serving = Serving { proxy: &self, client: &client, exchange: Some(exchange) };
-        // PERF: futures are pinned where they are made; moved, they would be copied, and they are
+        // Futures are pinned where they are made; moved, they would be copied, and they are
         // large.
         let answered = {
             let answering = pin!(serving.answer(head, body));
