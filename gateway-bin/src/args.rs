@@ -5,6 +5,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
     path::PathBuf,
     str::FromStr,
     time::Duration,
@@ -132,6 +133,15 @@ pub struct RunArgs {
     /// How long a TCP, TLS or WebSocket connection may be open without a byte either way
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_idle)]
     pub stream_idle_timeout: Duration,
+
+    /// Connections of all clients together, within half of the files that the system allows; one
+    /// listener takes at most 10000 of them, or a fifth if that is more
+    #[arg(long, value_name = "N", default_value = "50000")]
+    pub max_connections: NonZeroUsize,
+
+    /// Requests that are answered at a time; more are answered with 503
+    #[arg(long, value_name = "N", default_value = "100000")]
+    pub max_requests: NonZeroUsize,
 
     /// The cluster, instead of files.
     #[cfg(feature = "kubernetes")]

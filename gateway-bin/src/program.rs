@@ -83,6 +83,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
 #[must_use]
 pub fn config(args: &RunArgs) -> Config {
     let defaults = Config::default();
+    let connections = within_file_limit(args.max_connections.get());
     let sessions_in_all =
         within_file_limit(defaults.streams.sessions_in_all * UDP_SHARE) / UDP_SHARE;
     Config {
@@ -96,7 +97,9 @@ pub fn config(args: &RunArgs) -> Config {
         limits: Limits {
             trusted_hops: usize::from(args.trusted_hops),
             client_certificates: args.forward_client_cert,
-            connections: within_file_limit(defaults.limits.connections),
+            connections,
+            connections_per_bind: defaults.limits.connections_per_bind.max(connections / 5),
+            requests: args.max_requests.get(),
             tunnel_idle: args.stream_idle_timeout,
             ..defaults.limits
         },

@@ -49,6 +49,9 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one socket.
     pub connections_per_bind: usize,
+    /// Requests of all connections that are answered at a time, and with them what is kept of their
+    /// bodies for retries and mirrors; beyond: 503. Each worker has its part.
+    pub requests: usize,
     /// Streams of an HTTP/2 connection at a time.
     pub streams: u32,
     /// Proxies before this one whose `X-Forwarded-*` fields are believed. With 0 those of the
@@ -74,6 +77,7 @@ impl Default for Limits {
             write_stall: Duration::from_secs(60),
             connections: 50_000,
             connections_per_bind: 10_000,
+            requests: 100_000,
             streams: 100,
             trusted_hops: 0,
             client_certificates: false,

@@ -35,7 +35,7 @@ pub use socket::Addresses;
 
 pub(crate) use accept::begin;
 pub(crate) use bind::{BindKind, BindState, Server};
-pub(crate) use drain::{Drain, Member, Place};
+pub(crate) use drain::{Counted, Drain, Member, Place};
 pub(crate) use interim::Interim;
 pub(crate) use io::{ActiveRequest, ConnectionState};
 
