@@ -52,6 +52,8 @@ struct TlsListener {
     is_https: bool,
     /// None for listeners that cannot be set up, and where there is nothing to set up.
     setup: Option<TlsSetup>,
+    /// As that of the setup, also while there is none: connections outlive a certificate that breaks.
+    drain: Arc<Drain>,
 }
 
 /// How TLS of a listener is ended.
@@ -63,13 +65,6 @@ pub(super) struct TlsSetup {
     /// The connections that were let in this way, for as long as the listener asks the same of
     /// clients.
     pub(super) drain: Arc<Drain>,
-}
-
-impl TlsSetup {
-    /// The same without connections.
-    fn again(&self) -> Self {
-        Self { drain: Arc::default(), ..self.clone() }
-    }
 }
 
 impl TlsListeners {
@@ -97,13 +92,8 @@ impl TlsListeners {
     /// Has connections ended that were let in as `before` told and would not be let in that way now.
     /// A certificate that was renewed ends none.
     pub(super) fn drain_outdated(&self, before: &Self, patience: Duration) {
-        let setups = |listeners: &Self| -> Vec<Arc<Drain>> {
-            let setups = listeners.0.iter().filter_map(|listener| listener.setup.as_ref());
-            setups.map(|setup| Arc::clone(&setup.drain)).collect()
-        };
-        let kept = setups(self);
-        for drain in setups(before) {
-            if !kept.iter().any(|kept| Arc::ptr_eq(kept, &drain)) {
+        for TlsListener { drain, .. } in &before.0 {
+            if !self.0.iter().any(|kept| Arc::ptr_eq(&kept.drain, drain)) {
                 drain.begin(Some(patience));
             }
         }
@@ -122,7 +112,6 @@ impl TlsListeners {
             .map(|listener| (listener.hostname.clone(), listener.source.clone()))
             .collect();
         for listener in &mut self.0 {
-            let Some(setup) = &mut listener.setup else { continue };
             let same = before.0.iter().find(|known| {
                 known.hostname == listener.hostname
                     && known.is_https == listener.is_https
@@ -133,9 +122,11 @@ impl TlsListeners {
                 listener.hostname.intersect(hostname).as_ref() == Some(hostname)
                     && !have_same_terms(source, &listener.source)
             });
-            let known = same.and_then(|known| known.setup.as_ref()).filter(|_| !taken);
-            if let Some(known) = known {
-                setup.drain = Arc::clone(&known.drain);
+            if let Some(known) = same.filter(|_| !taken) {
+                listener.drain = Arc::clone(&known.drain);
+            }
+            if let Some(setup) = &mut listener.setup {
+                setup.drain = Arc::clone(&listener.drain);
             }
         }
     }
@@ -182,6 +173,7 @@ impl TlsFactory {
                             source: None,
                             is_https: false,
                             setup: None,
+                            drain: Arc::default(),
                         };
                     }
                 };
@@ -189,11 +181,12 @@ impl TlsFactory {
                     known.is_https == is_https && known.source.as_ref() == Some(tls)
                 };
                 let setup = match before.0.iter().find(is_same) {
-                    Some(TlsListener { setup, .. }) => setup.as_ref().map(TlsSetup::again),
+                    Some(known) => known.setup.clone(),
                     // INVARIANT: without setup every handshake is refused.
                     None => self.setup(tls, is_https).ok(),
                 };
-                TlsListener { hostname, source: Some(Arc::clone(tls)), is_https, setup }
+                let (source, drain) = (Some(Arc::clone(tls)), Arc::default());
+                TlsListener { hostname, source, is_https, setup, drain }
             })
             .collect();
         built.sort_by(|a, b| a.hostname.specificity_cmp(&b.hostname));
