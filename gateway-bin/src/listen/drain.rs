@@ -75,7 +75,7 @@ pub(crate) struct Member {
     place: usize,
     told: Option<Waker>,
     patience: Option<Pin<Box<Sleep>>>,
-    also: Option<Box<Member>>,
+    also: Option<Box<Self>>,
 }
 
 impl Member {

@@ -135,11 +135,15 @@ impl Sockets {
     }
 
     fn close_where(&mut self, is_closed: impl Fn(&BindKey, &Open) -> bool) {
-        let closed = self.open.extract_if(.., |key, open| is_closed(key, open));
-        for (_, open) in closed {
-            open.close(Some(self.drain));
-            self.closing.push(open.closed);
-        }
+        let (drain, closing) = (self.drain, &mut self.closing);
+        self.open.retain(|key, open| {
+            let is_closed = is_closed(key, open);
+            if is_closed {
+                open.close(Some(drain));
+                closing.push(open.closed.clone());
+            }
+            !is_closed
+        });
     }
 
     /// Waits until nobody accepts connections at addresses that others may have now.
