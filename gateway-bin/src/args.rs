@@ -119,6 +119,11 @@ pub struct RunArgs {
     #[arg(long = "proxy-protocol-from", value_name = "CIDR")]
     pub proxies: Vec<IpRange>,
 
+    /// Listener ports at which they do, such as 443,8443 [default: all]
+    #[arg(long = "proxy-protocol-ports", value_name = "PORTS", value_delimiter = ',')]
+    #[arg(requires = "proxies", value_parser = clap::value_parser!(u16).range(1..))]
+    pub proxy_ports: Vec<u16>,
+
     /// One JSON line for each request: off, stdout or the path of a file
     #[arg(long, value_name = "off|stdout|FILE", default_value = "stdout")]
     pub access_log: AccessLog,
@@ -308,12 +313,24 @@ mod tests {
     }
 
     #[test]
+    fn proxy_protocol_at_some_ports() {
+        let words =
+            "gateway run a --proxy-protocol-from 10.0.0.0/8 --proxy-protocol-ports 443,8443";
+        let cli = Cli::try_parse_from(words.split(' ')).unwrap();
+        let Command::Run(run) = cli.command else { panic!("not run") };
+        assert_eq!((run.proxies.len(), run.proxy_ports), (1, vec![443, 8443]));
+        let alone = ["gateway", "run", "a", "--proxy-protocol-ports", "443"];
+        assert_eq!(Cli::try_parse_from(alone).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
     fn run_has_safe_defaults() {
         let cli = Cli::try_parse_from(["gateway", "run", "a", "b"]).unwrap();
         let Command::Run(run) = cli.command else { panic!("not run") };
         assert_eq!(run.paths.len(), 2);
         assert!(run.admin.ip().is_loopback());
         assert_eq!((run.trusted_hops, run.allow_external_name), (0, false));
+        assert_eq!((run.proxies.len(), run.proxy_ports.len()), (0, 0));
         assert_eq!(run.drain_timeout, Duration::from_secs(30));
         assert_eq!(run.stream_idle_timeout, Duration::from_secs(3600));
         let never = Cli::try_parse_from(["gateway", "run", "a", "--stream-idle-timeout", "0s"]);

@@ -38,7 +38,7 @@ use crate::{
         FileSource, Revision,
         watch::{Pace, follow},
     },
-    stream::StreamOptions,
+    stream::{StreamOptions, proxy_protocol::TrustedSources},
     telemetry::AccessLog,
 };
 
@@ -114,7 +114,12 @@ pub fn config(args: &RunArgs) -> Config {
             sessions_in_all,
             ..defaults.streams
         },
-        proxies: args.proxies.iter().copied().collect(),
+        proxies: args
+            .proxies
+            .iter()
+            .copied()
+            .collect::<TrustedSources>()
+            .at_ports(args.proxy_ports.clone()),
         admin: Some(args.admin),
         drain: args.drain_timeout,
         ..defaults

@@ -56,7 +56,7 @@ pub(super) async fn serve(
     // A socket that refuses this is about to fail anyway.
     let _ = socket.set_nodelay(true);
     let mut client = Client::new(socket, peer);
-    if server.proxies.contains(peer.ip()) {
+    if server.proxies.announce(peer.ip(), bind.key.port) {
         let limit = server.proxy.limits().head_time;
         if client.read_proxy_header(limit).await.is_err() {
             server.proxy.telemetry().proxy_header_failed(&bind.label);
