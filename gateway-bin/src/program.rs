@@ -38,15 +38,18 @@ use crate::{
         FileSource, Revision,
         watch::{Pace, follow},
     },
-    stream::StreamOptions,
+    stream::{StreamOptions, proxy_protocol::TrustedSources},
     telemetry::AccessLog,
 };
 
 /// How often sockets that could not be opened are tried again.
 pub(crate) const RETRY: Duration = Duration::from_secs(10);
 
-/// The sessions of a UDP listener may take so small a part of the files that connections may.
-const UDP_SHARE: usize = 4;
+/// How often at most a revision is served anew because of what came of it.
+const ROUNDS: usize = 3;
+
+/// The sessions of all UDP listeners may take so small a part of the files that connections may.
+const UDP_SHARE: usize = 2;
 
 /// Runs the gateway. Code 1 if it cannot start.
 #[must_use]
@@ -80,6 +83,9 @@ pub fn run(args: &RunArgs) -> ExitCode {
 #[must_use]
 pub fn config(args: &RunArgs) -> Config {
     let defaults = Config::default();
+    let connections = within_file_limit(args.max_connections.get());
+    let sessions_in_all =
+        within_file_limit(defaults.streams.sessions_in_all * UDP_SHARE) / UDP_SHARE;
     Config {
         addresses: Addresses {
             default: args.bind,
@@ -91,7 +97,10 @@ pub fn config(args: &RunArgs) -> Config {
         limits: Limits {
             trusted_hops: usize::from(args.trusted_hops),
             client_certificates: args.forward_client_cert,
-            connections: within_file_limit(defaults.limits.connections),
+            connections,
+            connections_per_bind: defaults.limits.connections_per_bind.max(connections / 5),
+            requests: args.max_requests.get(),
+            tunnel_idle: args.stream_idle_timeout,
             ..defaults.limits
         },
         access_log: match &args.access_log {
@@ -100,10 +109,17 @@ pub fn config(args: &RunArgs) -> Config {
             args::AccessLog::File(path) => AccessLog::File(path.clone()),
         },
         streams: StreamOptions {
-            sessions: within_file_limit(defaults.streams.sessions * UDP_SHARE) / UDP_SHARE,
+            idle: args.stream_idle_timeout,
+            sessions: defaults.streams.sessions.min(sessions_in_all / 2),
+            sessions_in_all,
             ..defaults.streams
         },
-        proxies: args.proxies.iter().copied().collect(),
+        proxies: args
+            .proxies
+            .iter()
+            .copied()
+            .collect::<TrustedSources>()
+            .at_ports(args.proxy_ports.clone()),
         admin: Some(args.admin),
         drain: args.drain_timeout,
         ..defaults
@@ -221,17 +237,20 @@ impl Program {
         report(&revision.diagnostics.into_iter().chain(found).collect::<Vec<_>>());
     }
 
-    /// Serves what the builder has, and tells the builder what came of it.
+    /// Serves what the builder has, and tells the builder what came of it, until that changes
+    /// nothing any more.
     async fn publish(&mut self) {
-        let update =
-            Update { build: built(&self.builder), endpoints: endpoints(self.builder.snapshot()) };
-        let observed = self.gateway.apply(&update).await;
-        if self.observed.as_ref() != Some(&observed) {
+        for _ in 0..ROUNDS {
+            let endpoints = endpoints(self.builder.snapshot());
+            let observed =
+                self.gateway.apply(&Update { build: built(&self.builder), endpoints }).await;
+            if self.observed.as_ref() == Some(&observed) {
+                break;
+            }
             say_sockets(&self.gateway, self.observed.as_ref(), &observed);
             self.observed = Some(observed.clone());
-            if self.builder.apply([Change::Observed(observed)]).rebuilt {
-                let update = Update { build: built(&self.builder), ..update };
-                self.gateway.apply(&update).await;
+            if !self.builder.apply([Change::Observed(observed)]).rebuilt {
+                break;
             }
         }
         self.admin.show(built(&self.builder));

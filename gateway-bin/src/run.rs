@@ -156,15 +156,21 @@ impl Gateway {
         let upstream = Upstream::new(endpoints, config.upstream.clone(), Arc::clone(provider));
         let streams = Streams::new(upstream.clone(), config.streams.clone());
         let settings = config.routes.clone();
+        let limits = config.limits.clone();
         Parts {
             telemetry: self.telemetry.worker(Arc::clone(streams.traffic())),
             routes: RouteService::with_settings(self.table.clone(), upstream, settings),
             streams,
             table: self.table.clone(),
-            limits: config.limits.clone(),
+            limits: Limits { requests: Self::of_worker(limits.requests, config), ..limits },
             proxies: config.proxies.clone(),
             connections: Arc::clone(&self.connections),
         }
+    }
+
+    /// The part of a limit that one of the workers has, so that they need not agree on each request.
+    fn of_worker(limit: usize, config: &Config) -> usize {
+        limit.div_ceil(config.workers.max(1))
     }
 
     /// Serves an update: every request sees the old table or the new one as a whole. Tells for each

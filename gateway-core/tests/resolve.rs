@@ -136,6 +136,8 @@ fn protocols_that_cannot_share_a_socket_are_left_to_the_older_gateway() {
         lone.replace("  - {name: free, port: 80, protocol: HTTP, hostname: free.example}\n", "");
     let resolved = resolve(&snapshot(&[GATEWAY, &lone]), &ControllerScope::all());
     assert_eq!(gateway_state(&resolved, "a-younger")[2], "False PortUnavailable");
+    let told = lines(&resolved.diagnostics).concat();
+    assert!(told.contains("cannot share it; use another port or address ("), "{told}");
 }
 
 fn failed(snapshot: &mut Snapshot, address: BindAddress, port: u16) {
@@ -156,6 +158,22 @@ fn a_port_that_cannot_be_opened_is_reported() {
         ["error[GW0508]: port 80 cannot be opened: address in use (os error 98) \
           (Gateway shop/gw spec.listeners[0])"],
     );
+}
+
+#[test]
+fn each_address_says_why_it_does_not_serve_a_listener() {
+    let on = |text: &str, addresses: &str| {
+        text.replace("  listeners:", &format!("  addresses: [{addresses}]\n  listeners:"))
+    };
+    let older = on(GATEWAY, "{value: 10.0.0.2}");
+    let alone = TWO_GATEWAYS.replace("  - {name: clash, port: 80, protocol: TCP}\n", "");
+    let younger = on(&alone, "{value: 10.0.0.1}, {value: 10.0.0.2}");
+    let mut snapshot = snapshot(&[&older, &younger]);
+    failed(&mut snapshot, BindAddress::Ip([10, 0, 0, 1].into()), 80);
+    let resolved = resolve(&snapshot, &ControllerScope::all());
+    let told = lines(&resolved.diagnostics).concat();
+    let refused = "port 80 cannot be opened: address in use (os error 98); port 80 and hostname";
+    assert!(told.contains(refused), "{told}");
 }
 
 #[test]

@@ -240,6 +240,46 @@ fn sources_are_finished_and_short() {
 }
 
 #[test]
+fn every_performance_mark_names_what_has_measured_it() {
+    let benches = source::files(&workspace().join("benches/benches"), "rs");
+    let examples = source::files(&workspace().join("gateway-bin/examples"), "rs");
+    let mut groups = BTreeSet::new();
+    for file in &benches {
+        let text = fs::read_to_string(file).expect("benches are readable");
+        let named = text.split("benchmark_group(\"").skip(1);
+        groups
+            .extend(named.filter_map(|rest| rest.split_once('"')).map(|(name, _)| name.to_owned()));
+    }
+    let stem = |file: &PathBuf| file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let whole: BTreeSet<String> = benches.iter().chain(&examples).filter_map(stem).collect();
+    let is_known = |mark: &str| {
+        let name = mark.strip_prefix("bench ").unwrap_or(mark);
+        let name = name.split([' ', ':', ',']).next().unwrap_or_default();
+        let name = name.trim_end_matches('.').trim_matches('`');
+        let in_group =
+            |group: &String| name.strip_prefix(&**group).is_some_and(|rest| rest.starts_with('/'));
+        whole.contains(name) || groups.contains(name) || groups.iter().any(in_group)
+    };
+    let mut faults = Vec::new();
+    for folder in source::crate_folders(&workspace()) {
+        for file in source::files(&folder, "rs") {
+            let text = fs::read_to_string(&file).expect("sources are readable");
+            let name = file.strip_prefix(workspace()).unwrap_or(&file).display().to_string();
+            // Here the mark is spelled out.
+            let text = if name.ends_with("tests/tidy.rs") { String::new() } else { text };
+            let marks = text.lines().filter_map(|line| line.split_once("// PERF: "));
+            let unknown = marks.filter(|(_, mark)| !is_known(mark));
+            faults.extend(unknown.map(|(_, mark)| format!("{name}: {mark}")));
+        }
+    }
+    report(
+        &faults,
+        "Begin the mark with `bench <name>` of benches/benches or the name of an example of \
+         gateway-bin that shows the gain; without a measurement it is a plain comment.",
+    );
+}
+
+#[test]
 fn every_case_has_a_comment_and_an_outcome() {
     let root = workspace().join("testdata");
     let mut faults = Vec::new();

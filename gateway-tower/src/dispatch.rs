@@ -111,7 +111,7 @@ impl<'r, U> Dispatch<'r, U> {
         B::Error: Into<BoxError>,
     {
         let served = match self.deadline {
-            // PERF: most requests have no limit, and neither timer nor box.
+            // Most requests have no limit, and neither timer nor box.
             None => self.serve(head, body).await,
             Some(deadline) => Box::pin(timeout_at(deadline, self.serve(head, body)))
                 .await

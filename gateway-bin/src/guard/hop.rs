@@ -35,7 +35,7 @@ pub(super) fn strip_request(head: &mut request::Parts, seen: &Seen) -> Admitted 
 
 /// Removes `Connection` and all that it names, save what is not for it to remove.
 pub(super) fn strip_connection(headers: &mut HeaderMap) {
-    // PERF: what most clients and servers write names no field.
+    // What most clients and servers write names no field.
     let plain = |value: &HeaderValue| {
         [&b"keep-alive"[..], b"close"]
             .iter()

@@ -29,7 +29,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     BindKind, BindState, ConnectionState, PREFACE, Server,
-    drain::{Member, Place},
+    drain::{Drain, Member, Place},
     identity::client_certificate,
     io::{GuardedIo, Socket},
     stream::{self, Shaken},
@@ -56,7 +56,7 @@ pub(super) async fn serve(
     // A socket that refuses this is about to fail anyway.
     let _ = socket.set_nodelay(true);
     let mut client = Client::new(socket, peer);
-    if server.proxies.contains(peer.ip()) {
+    if server.proxies.announce(peer.ip(), bind.key.port) {
         let limit = server.proxy.limits().head_time;
         if client.read_proxy_header(limit).await.is_err() {
             server.proxy.telemetry().proxy_header_failed(&bind.label);
@@ -64,7 +64,7 @@ pub(super) async fn serve(
         }
     }
     let peer = client.source();
-    // PERF: a stream's future is larger than that of a connection of HTTP, and is apart from it.
+    // A stream's future is larger than that of a connection of HTTP, and is apart from it.
     match bind.kind {
         BindKind::Http => Opening { peer, bind, server, member, place }.serve_plain(client).await,
         BindKind::Tls => Opening { peer, bind, server, member, place }.serve_tls(client).await,
@@ -96,6 +96,7 @@ impl Opening {
             shaken
         };
         let Some(Shaken { stream, sni, setup }) = shaken else { return };
+        self.member.join_also(&setup.drain);
         let session = stream.get_ref().1;
         let http2 = session.alpn_protocol() == Some(b"h2");
         let mut peer = Peer::new(self.peer.ip(), Scheme::Https);
@@ -104,7 +105,8 @@ impl Opening {
         {
             peer = peer.with_certificate(certificate);
         }
-        let client = self.client(peer, |ingress| ingress.over_tls(sni.as_deref()));
+        let terms = Some(setup.drain);
+        let client = self.client(peer, terms, |ingress| ingress.over_tls(sni.as_deref()));
         let socket = Socket::Tls(Box::new(stream));
         self.serve_http(socket, Bytes::new(), http2, client).await;
     }
@@ -129,7 +131,7 @@ impl Opening {
         let Ok(Ok(http2)) = timeout(limit, sniff(&mut socket, &mut first)).await else { return };
         let first = first.freeze();
         let peer = Peer::new(self.peer.ip(), Scheme::Http);
-        let client = self.client(peer, |ingress| ingress);
+        let client = self.client(peer, None, |ingress| ingress);
         self.serve_http(Socket::Plain(socket), first, http2, client).await;
     }
 
@@ -151,6 +153,7 @@ impl Opening {
     fn client(
         &self,
         peer: Peer,
+        terms: Option<Arc<Drain>>,
         way: impl FnOnce(OwnedIngress) -> OwnedIngress,
     ) -> Arc<ClientSide> {
         Arc::new(ClientSide {
@@ -158,6 +161,7 @@ impl Opening {
             ingress: way(self.bind.ingress.clone().from_peer(self.peer)),
             state: Arc::new(ConnectionState::default()),
             bind: Arc::clone(&self.bind),
+            terms,
             place: Arc::clone(&self.place),
         })
     }
@@ -278,7 +282,8 @@ where
 
 /// Runs a connection to its end; asks it to end once its group is drained or `idle` is ready. A
 /// client may keep it from ending by not saying a word, so it is dropped when it was asked, has
-/// nothing at work, and the grace is over.
+/// nothing at work, and the grace is over. An answer may have no end at all, so it is dropped too
+/// when the drain's time is over.
 async fn drive<C: Graceful>(
     connection: C,
     member: &mut Member,
@@ -297,6 +302,9 @@ async fn drive<C: Graceful>(
             return Poll::Ready(());
         }
         let Some(grace_over) = &mut asked else { return Poll::Pending };
+        if member.poll_over(cx).is_ready() {
+            return Poll::Ready(());
+        }
         while grace_over.as_mut().poll(cx).is_ready() {
             let (_, at_work) = state.load();
             if at_work == 0 {

@@ -1,24 +1,25 @@
 //! Telling connections to end after the request that they are at.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::upstream::lock;
 
 /// A group of connections that are drained together.
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
-    /// Once it has begun: how long what has no end by itself may go on.
-    begun: OnceLock<Option<Duration>>,
+    /// Once it has begun: until when what has no end by itself may go on.
+    begun: OnceLock<Option<Instant>>,
     /// Nothing may go on any more.
     over: AtomicBool,
     members: Mutex<Members>,
@@ -31,15 +32,15 @@ struct Members {
 }
 
 impl Drain {
-    /// Tells all members, also those that come later. Streams may go on for the time `patience`;
-    /// without it until they are broken off.
+    /// Tells all members, also those that come later. What does not end by itself may go on for the
+    /// time `patience`; without it until it is broken off.
     pub(crate) fn begin(&self, patience: Option<Duration>) {
         // Begun twice, the first counts.
-        let _ = self.begun.set(patience);
+        let _ = self.begun.set(patience.map(|patience| Instant::now() + patience));
         self.wake();
     }
 
-    /// Tells streams to end at once, whatever their patience.
+    /// Tells everything to end at once, whatever its patience.
     pub(crate) fn break_off(&self) {
         self.over.store(true, Ordering::Release);
         self.wake();
@@ -63,27 +64,37 @@ impl Drain {
             members.wakers.push(None);
             members.wakers.len() - 1
         });
-        Member { drain: Arc::clone(self), place, told: None }
+        Member { drain: Arc::clone(self), place, told: None, patience: None, also: None }
     }
 }
 
-/// A connection of a group.
+/// A connection of a group, or of several.
 #[derive(Debug)]
 pub(crate) struct Member {
     drain: Arc<Drain>,
     place: usize,
     told: Option<Waker>,
+    patience: Option<Pin<Box<Sleep>>>,
+    also: Option<Box<Self>>,
 }
 
 impl Member {
+    /// Makes the connection one of another group as well: it ends as soon as either is told.
+    pub(crate) fn join_also(&mut self, drain: &Arc<Drain>) {
+        let mut member = drain.join();
+        member.also = self.also.take();
+        self.also = Some(Box::new(member));
+    }
+
     /// Whether to end now; else `waker` is woken when it is time.
     pub(crate) fn should_end(&mut self, waker: &Waker) -> bool {
+        let also = self.also.as_mut().is_some_and(|also| also.should_end(waker));
         if self.told.as_ref().is_none_or(|told| !told.will_wake(waker)) {
             self.told = Some(waker.clone());
             lock(&self.drain.members).wakers[self.place] = Some(waker.clone());
         }
         // After the waker was left: whoever begins now finds it.
-        self.drain.has_begun()
+        self.drain.has_begun() || also
     }
 
     /// Ready when it is time to end.
@@ -93,19 +104,28 @@ impl Member {
     }
 
     /// Ready when a connection that does not end by itself has to be broken off.
-    pub(crate) async fn time_over(&mut self) {
-        self.told().await;
-        let patience = self.drain.begun.get().copied().flatten();
-        let over = poll_fn(|cx| {
-            // The waker is known already, or is left now.
-            self.should_end(cx.waker());
-            if self.drain.over.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
-        });
-        match patience {
-            // Either way it is over.
-            Some(patience) => drop(timeout(patience, over).await),
-            None => over.await,
+    pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.also.as_mut().is_some_and(|also| also.poll_over(cx).is_ready()) {
+            return Poll::Ready(());
         }
+        if !self.should_end(cx.waker()) {
+            return Poll::Pending;
+        }
+        if self.drain.over.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        match self.drain.begun.get() {
+            Some(Some(until)) => {
+                let patience = self.patience.get_or_insert_with(|| Box::pin(sleep_until(*until)));
+                patience.as_mut().poll(cx)
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Waits for [`Member::poll_over`].
+    pub(crate) async fn time_over(&mut self) {
+        poll_fn(|cx| self.poll_over(cx)).await;
     }
 }
 

@@ -349,7 +349,7 @@ impl AsyncWrite for GuardedIo {
 
 /// How long a connection may wait for the next request or the rest of one.
 ///
-/// PERF: the timer is moved only if it would fire too late; if it fires too early it is set anew.
+/// The timer is moved only if it would fire too late; if it fires too early it is set anew.
 /// So a busy connection touches it once in `idle` and not with each request.
 #[derive(Debug)]
 struct Clock {

@@ -17,7 +17,7 @@ mod tls;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -35,7 +35,7 @@ pub use socket::Addresses;
 
 pub(crate) use accept::begin;
 pub(crate) use bind::{BindKind, BindState, Server};
-pub(crate) use drain::{Drain, Member, Place};
+pub(crate) use drain::{Counted, Drain, Member, Place};
 pub(crate) use interim::Interim;
 pub(crate) use io::{ActiveRequest, ConnectionState};
 
@@ -59,6 +59,10 @@ pub(crate) struct Sockets {
     /// How long streams of a bind that is closed may go on.
     drain: Duration,
     open: BTreeMap<BindKey, Open>,
+    /// Closed, but workers may not have seen it yet.
+    closing: Vec<watch::Sender<bool>>,
+    /// Of all binds.
+    udp_sessions: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -83,22 +87,17 @@ impl Sockets {
         drain: Duration,
         provider: Arc<CryptoProvider>,
     ) -> Self {
-        Self { addresses, workers, drain, tls: TlsFactory::new(provider), open: BTreeMap::new() }
+        let tls = TlsFactory::new(provider);
+        let (open, closing, udp_sessions) = (BTreeMap::new(), Vec::new(), Arc::default());
+        Self { addresses, workers, drain, tls, open, closing, udp_sessions }
     }
 
     /// Gives Gateways the addresses of `own`. Sockets at the former address of one are closed.
     pub(crate) fn assign(&mut self, own: &BTreeMap<ObjectKey, IpAddr>) {
         let before = std::mem::replace(&mut self.addresses.own, own.clone());
-        let drain = self.drain;
-        self.open.retain(|key, open| {
-            let same = match &key.address {
-                BindAddress::Own(gateway) => before.get(gateway) == own.get(gateway),
-                _ => true,
-            };
-            if !same {
-                open.close(Some(drain));
-            }
-            same
+        self.close_where(|key, _| match &key.address {
+            BindAddress::Own(gateway) => before.get(gateway) != own.get(gateway),
+            _ => false,
         });
     }
 
@@ -107,7 +106,8 @@ impl Sockets {
     pub(crate) async fn open(&mut self, topology: &Topology) -> (Observed, Vec<Vec<Serve>>) {
         let mut observed = Observed::default();
         let mut serve: Vec<Vec<Serve>> = (0..self.workers).map(|_| Vec::new()).collect();
-        self.close_changed(topology).await;
+        self.close_changed(topology);
+        self.await_closed().await;
         for bind in &topology.binds {
             let state = match self.open_bind(topology, bind, &mut serve).await {
                 Ok(()) => snapshot::BindState::Bound,
@@ -121,34 +121,41 @@ impl Sockets {
 
     /// Closes the binds that are of another kind from now on: what connects to them would be taken
     /// for the wrong thing.
-    async fn close_changed(&mut self, topology: &Topology) {
-        let changed: Vec<BindKey> = topology
-            .binds
-            .iter()
-            .filter(|bind| {
-                let open = self.open.get(&bind.key);
-                open.is_some_and(|open| open.state.kind != BindKind::of(topology, bind))
-            })
-            .map(|bind| bind.key.clone())
-            .collect();
-        for key in changed {
-            let Some(open) = self.open.remove(&key) else { continue };
-            open.close(Some(self.drain));
-            // A worker that hangs keeps its socket, and some connections come in by it.
-            let _ = timeout(CLOSE_TIME, open.closed.closed()).await;
-        }
+    fn close_changed(&mut self, topology: &Topology) {
+        self.close_where(|key, open| {
+            let bind = topology.binds.iter().find(|bind| bind.key == *key);
+            bind.is_some_and(|bind| open.state.kind != BindKind::of(topology, bind))
+        });
     }
 
     /// Closes the binds that `topology` does not have. Their connections end after the request
     /// that they are at.
     pub(crate) fn close_others(&mut self, topology: &Topology) {
+        self.close_where(|key, _| !has(topology, key));
+    }
+
+    fn close_where(&mut self, is_closed: impl Fn(&BindKey, &Open) -> bool) {
+        let (drain, closing) = (self.drain, &mut self.closing);
         self.open.retain(|key, open| {
-            let wanted = topology.binds.iter().any(|bind| bind.key == *key);
-            if !wanted {
-                open.close(Some(self.drain));
+            let is_closed = is_closed(key, open);
+            if is_closed {
+                open.close(Some(drain));
+                closing.push(open.closed.clone());
             }
-            wanted
+            !is_closed
         });
+    }
+
+    /// Waits until nobody accepts connections at addresses that others may have now.
+    async fn await_closed(&mut self) {
+        let closing = std::mem::take(&mut self.closing);
+        let all = async {
+            for closed in &closing {
+                closed.closed().await;
+            }
+        };
+        // A worker that hangs keeps its socket, and some connections come in by it.
+        let _ = timeout(CLOSE_TIME, all).await;
     }
 
     /// Closes all binds. Streams go on until what comes back is told to break them off.
@@ -200,13 +207,18 @@ impl Sockets {
     ) -> Result<(), String> {
         let listeners: Vec<_> = listeners(topology, bind).cloned().collect();
         if let Some(open) = self.open.get(&bind.key) {
-            let tls = self.tls.listeners(&listeners, &open.state.tls.load());
-            open.state.tls.store(Arc::new(tls));
+            let before = open.state.tls.load();
+            let now = Arc::new(self.tls.listeners(&listeners, &before));
+            open.state.tls.store(Arc::clone(&now));
+            now.drain_outdated(&before, self.drain);
             return Ok(());
         }
-        let same_transport = |open: &&Open| open.state.key.transport == bind.key.transport;
-        let taken = self.open.values().filter(same_transport);
-        let taken: Vec<_> = taken.flat_map(|open| open.addresses.clone()).collect();
+        // What is not wanted any more is closed as soon as the new socket serves.
+        let in_the_way = |(key, _): &(&BindKey, &Open)| {
+            key.transport == bind.key.transport && has(topology, key)
+        };
+        let taken = self.open.iter().filter(in_the_way);
+        let taken: Vec<_> = taken.flat_map(|(_, open)| open.addresses.clone()).collect();
         let opened = socket::open(&bind.key, &self.addresses, self.workers, &taken).await?;
         let label = opened.addresses.first().map(ToString::to_string).unwrap_or_default();
         let tls = self.tls.listeners(&listeners, &TlsListeners::default());
@@ -218,7 +230,7 @@ impl Sockets {
             connections: Arc::default(),
             drain: Arc::default(),
             tls: ArcSwap::from_pointee(tls),
-            udp: UdpPort::new(bind.key.clone()),
+            udp: UdpPort::new(bind.key.clone(), &self.udp_sessions),
         });
         let (closed, receiver) = watch::channel(false);
         for (of_worker, sockets) in serve.iter_mut().zip(opened.sockets) {
@@ -232,6 +244,10 @@ impl Sockets {
         self.open.insert(bind.key.clone(), Open { state, addresses, closed });
         Ok(())
     }
+}
+
+fn has(topology: &Topology, key: &BindKey) -> bool {
+    topology.binds.iter().any(|bind| bind.key == *key)
 }
 
 impl Open {

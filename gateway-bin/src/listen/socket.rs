@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
 };
@@ -102,15 +102,45 @@ pub(crate) async fn open(
         BindAddress::Hostname(name) => match look_up(name, port).await {
             Ok(found) if is_usable(&found, addresses) => {
                 match open_all(key.transport, &found, workers, taken) {
-                    Ok(opened) => return Ok(opened),
                     // The name is that of a load balancer or Service in front of this program.
-                    Err(_) => vec![fallback],
+                    Err(Refusal { kind: ErrorKind::AddrNotAvailable, .. }) => vec![fallback],
+                    opened => return opened.map_err(|refusal| refusal.message),
                 }
             }
             _ => vec![fallback],
         },
     };
-    open_all(key.transport, &wanted, workers, taken)
+    open_all(key.transport, &wanted, workers, taken).map_err(|refusal| refusal.message)
+}
+
+/// Why a socket is not open.
+#[derive(Debug)]
+struct Refusal {
+    kind: ErrorKind,
+    message: String,
+}
+
+impl Refusal {
+    /// What the system says, and what can be done about it.
+    fn new(address: SocketAddr, error: &io::Error) -> Self {
+        let kind = error.kind();
+        let advice = match kind {
+            ErrorKind::AddrInUse => {
+                "; another program has it: end that one, or let the listener or --port name another \
+                 port"
+            }
+            ErrorKind::PermissionDenied => {
+                "; ports below 1024 need a privilege (CAP_NET_BIND_SERVICE), or --port-offset or \
+                 --port to serve them on a higher one"
+            }
+            ErrorKind::AddrNotAvailable => {
+                "; this machine does not have the address: let spec.addresses or --bind name one \
+                 that it has"
+            }
+            _ => "",
+        };
+        Self { kind, message: format!("{address}: {error}{advice}") }
+    }
 }
 
 fn is_usable(found: &[SocketAddr], addresses: &Addresses) -> bool {
@@ -129,19 +159,20 @@ fn open_all(
     wanted: &[SocketAddr],
     workers: usize,
     taken: &[SocketAddr],
-) -> Result<Opened, String> {
+) -> Result<Opened, Refusal> {
     let mut opened =
         Opened { addresses: Vec::new(), sockets: (0..workers).map(|_| Vec::new()).collect() };
     for address in wanted {
         // The kernel would let two binds of one program share an address and mix their requests.
         if taken.iter().any(|other| overlap(other, address)) {
-            return Err(format!("{address} is in use by another Gateway"));
+            let message = format!("{address} is in use by another Gateway");
+            return Err(Refusal { kind: ErrorKind::AddrInUse, message });
         }
         let mut address = *address;
         for of_worker in &mut opened.sockets {
-            let opened = open_one(transport, address);
-            let socket = opened.map_err(|error| format!("{address}: {error}"))?;
-            address = local_addr(&socket).map_err(|error| format!("{address}: {error}"))?;
+            let refused = |error: io::Error| Refusal::new(address, &error);
+            let socket = open_one(transport, address).map_err(refused)?;
+            address = local_addr(&socket).map_err(refused)?;
             of_worker.push(socket);
         }
         opened.addresses.push(address);
@@ -176,7 +207,7 @@ fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
 }
 
 fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
-    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+    socket.local_addr()?.as_socket().ok_or_else(|| ErrorKind::Unsupported.into())
 }
 
 fn open_one(transport: Transport, address: SocketAddr) -> io::Result<Socket> {
@@ -195,4 +226,36 @@ fn open_one(transport: Transport, address: SocketAddr) -> io::Result<Socket> {
         socket.listen(BACKLOG)?;
     }
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::Refusal;
+
+    #[track_caller]
+    fn check(kind: ErrorKind, advice: &str) {
+        let refusal = Refusal::new(([192, 0, 2, 1], 80).into(), &Error::from(kind));
+        assert_eq!(refusal.message, format!("192.0.2.1:80: {kind}{advice}"));
+    }
+
+    #[test]
+    fn each_refusal_of_the_system_has_its_advice() {
+        check(
+            ErrorKind::AddrInUse,
+            "; another program has it: end that one, or let the listener or --port name another port",
+        );
+        check(
+            ErrorKind::PermissionDenied,
+            "; ports below 1024 need a privilege (CAP_NET_BIND_SERVICE), or --port-offset or --port \
+             to serve them on a higher one",
+        );
+        check(
+            ErrorKind::AddrNotAvailable,
+            "; this machine does not have the address: let spec.addresses or --bind name one that it \
+             has",
+        );
+        check(ErrorKind::OutOfMemory, "");
+    }
 }

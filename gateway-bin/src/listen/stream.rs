@@ -3,7 +3,11 @@
 //! In: accepted connections. Out: their end in metrics and the access log; or, where a server name
 //! leads to an HTTPS listener, a TLS connection for `connection`. Not here: the bytes (`stream`).
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use gateway_core::resolve::topology::Listener;
 use gateway_tower::OwnedMatch;
@@ -15,6 +19,7 @@ use super::{BindState, Server, drain::Member, tls::TlsSetup};
 use crate::{
     stream::{Cause, Client, Ended, HttpsClient, TlsConfigs, TlsOutcome, choose},
     telemetry::{StreamProtocol, StreamRecord},
+    upstream::lock,
 };
 
 /// Serves a connection of a TCP listener to its end.
@@ -51,8 +56,9 @@ pub(super) async fn serve_tls(
     member: &mut Member,
 ) -> Option<Shaken> {
     let begun = Begun::new(&client, StreamProtocol::Tls);
-    let until = member.time_over();
-    let outcome = server.streams.tls(client, &bind.key, &server.table, &**bind, until).await;
+    let terms = Terms { bind, member: Mutex::new(member) };
+    let until = poll_fn(|cx| lock(&terms.member).poll_over(cx));
+    let outcome = server.streams.tls(client, &bind.key, &server.table, &terms, until).await;
     match outcome {
         TlsOutcome::Https(https) => shake_hands(*https, bind, server).await,
         TlsOutcome::Ended(ended) => {
@@ -81,9 +87,18 @@ async fn shake_hands(https: HttpsClient, bind: &BindState, server: &Server) -> O
     shaken
 }
 
-impl TlsConfigs for BindState {
+/// How a connection is let in, and that it ends when this changes.
+struct Terms<'c> {
+    bind: &'c BindState,
+    /// Nobody else has it; the future that holds it has to be `Send`.
+    member: Mutex<&'c mut Member>,
+}
+
+impl TlsConfigs for Terms<'_> {
     fn server_config(&self, listener: &Listener) -> Option<Arc<ServerConfig>> {
-        self.tls.load().of(listener).map(|setup| setup.config)
+        let setup = self.bind.tls.load().of(listener)?;
+        lock(&self.member).join_also(&setup.drain);
+        Some(setup.config)
     }
 }
 

@@ -1,13 +1,15 @@
 //! TLS of HTTPS and TLS listeners: the listener by server name, then its certificate.
 //!
 //! In: the TLS of the listeners of a socket. Out: a rustls configuration for each, chosen by the
-//! client's server name. New handshakes use the newest ones; connections keep theirs. Not here:
-//! whether a certificate may be used, which `resolve` has judged.
+//! client's server name. New handshakes use the newest ones; connections keep theirs, and end after
+//! what they are at once their listener asks something else of clients. Not here: whether a
+//! certificate may be used, which `resolve` has judged.
 
 use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use gateway_core::{
@@ -32,6 +34,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
+use super::Drain;
 use crate::upstream::{
     lock,
     tls::{key_pair, roots_of_pem},
@@ -49,6 +52,8 @@ struct TlsListener {
     is_https: bool,
     /// None for listeners that cannot be set up, and where there is nothing to set up.
     setup: Option<TlsSetup>,
+    /// As that of the setup, also while there is none: connections outlive a certificate that breaks.
+    drain: Arc<Drain>,
 }
 
 /// How TLS of a listener is ended.
@@ -57,6 +62,9 @@ pub(super) struct TlsSetup {
     pub(super) config: Arc<ServerConfig>,
     /// Where everybody is let in: what a certificate has to pass to be believed.
     pub(super) lenient: Option<Arc<dyn ClientCertVerifier>>,
+    /// The connections that were let in this way, for as long as the listener asks the same of
+    /// clients.
+    pub(super) drain: Arc<Drain>,
 }
 
 impl TlsListeners {
@@ -80,14 +88,64 @@ impl TlsListeners {
         let mut same = self.0.iter().filter(|known| known.hostname == listener.hostname);
         same.find(|known| known.is_https == is_https).and_then(|known| known.setup.clone())
     }
+
+    /// Has connections ended that were let in as `before` told and would not be let in that way now.
+    /// A certificate that was renewed ends none.
+    pub(super) fn drain_outdated(&self, before: &Self, patience: Duration) {
+        for TlsListener { drain, .. } in &before.0 {
+            if !self.0.iter().any(|kept| Arc::ptr_eq(&kept.drain, drain)) {
+                drain.begin(Some(patience));
+            }
+        }
+    }
+
+    /// Joins connections of `before` to those of the listeners that they would find today, if they
+    /// would find the same terms.
+    fn keep_connections(&mut self, before: &Self) {
+        let is_new = |listener: &TlsListener| {
+            !before.0.iter().any(|known| known.hostname == listener.hostname)
+        };
+        let new: Vec<(HostPattern, Option<Arc<ListenerTls>>)> = self
+            .0
+            .iter()
+            .filter(|listener| listener.source.is_some() && is_new(listener))
+            .map(|listener| (listener.hostname.clone(), listener.source.clone()))
+            .collect();
+        for listener in &mut self.0 {
+            let same = before.0.iter().find(|known| {
+                known.hostname == listener.hostname
+                    && known.is_https == listener.is_https
+                    && have_same_terms(&known.source, &listener.source)
+            });
+            // Names that have a stricter listener of their own now were among those of this one.
+            let taken = new.iter().any(|(hostname, source)| {
+                listener.hostname.intersect(hostname).as_ref() == Some(hostname)
+                    && !have_same_terms(source, &listener.source)
+            });
+            if let Some(known) = same.filter(|_| !taken) {
+                listener.drain = Arc::clone(&known.drain);
+            }
+            if let Some(setup) = &mut listener.setup {
+                setup.drain = Arc::clone(&listener.drain);
+            }
+        }
+    }
+}
+
+/// Whether clients are let in on the same terms.
+fn have_same_terms(one: &Option<Arc<ListenerTls>>, other: &Option<Arc<ListenerTls>>) -> bool {
+    let terms = |tls: &Option<Arc<ListenerTls>>| {
+        tls.as_ref().map(|tls| (tls.client_validation.clone(), tls.options.clone()))
+    };
+    terms(one) == terms(other)
 }
 
 /// Builds configurations, and keeps what must outlive them: ticket keys.
 #[derive(Debug)]
 pub(crate) struct TlsFactory {
     provider: Arc<CryptoProvider>,
-    /// One set of ticket keys for each way to verify clients, so that a session cannot be carried
-    /// from a listener that asks for no certificate to one that does.
+    /// One set of ticket keys for each way to verify clients that is in use, so that a session cannot
+    /// be carried from a listener that asks for no certificate to one that does.
     tickets: Mutex<HashMap<Option<ClientValidation>, Arc<dyn ProducesTickets>>>,
 }
 
@@ -115,6 +173,7 @@ impl TlsFactory {
                             source: None,
                             is_https: false,
                             setup: None,
+                            drain: Arc::default(),
                         };
                     }
                 };
@@ -126,11 +185,15 @@ impl TlsFactory {
                     // INVARIANT: without setup every handshake is refused.
                     None => self.setup(tls, is_https).ok(),
                 };
-                TlsListener { hostname, source: Some(Arc::clone(tls)), is_https, setup }
+                let (source, drain) = (Some(Arc::clone(tls)), Arc::default());
+                TlsListener { hostname, source, is_https, setup, drain }
             })
             .collect();
         built.sort_by(|a, b| a.hostname.specificity_cmp(&b.hostname));
-        TlsListeners(built)
+        let mut built = TlsListeners(built);
+        built.keep_connections(before);
+        self.forget_tickets();
+        built
     }
 
     fn setup(&self, tls: &ListenerTls, is_https: bool) -> Result<TlsSetup, String> {
@@ -157,7 +220,7 @@ impl TlsFactory {
         }
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = self.tickets(tls.client_validation.as_ref())?;
-        Ok(TlsSetup { config: Arc::new(config), lenient })
+        Ok(TlsSetup { config: Arc::new(config), lenient, drain: Arc::default() })
     }
 
     fn provider_for(&self, options: &TlsOptions) -> Arc<CryptoProvider> {
@@ -180,6 +243,12 @@ impl TlsFactory {
         let new = rustls::crypto::ring::Ticketer::new().map_err(|error| error.to_string())?;
         tickets.insert(validation.cloned(), Arc::clone(&new));
         Ok(new)
+    }
+
+    /// Forgets the keys that no configuration uses any more: sessions with them cannot be resumed
+    /// anyway.
+    fn forget_tickets(&self) {
+        lock(&self.tickets).retain(|_, keys| Arc::strong_count(keys) > 1);
     }
 
     fn client_verifier(
@@ -323,5 +392,66 @@ impl ClientCertVerifier for InsecureFallback {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use gateway_core::{
+        api::{Kind, ObjectKey},
+        backend::KeyPair,
+        matcher::HostPattern,
+        resolve::topology::{
+            ClientValidation, Listener, ListenerProtocol, ListenerTls, TlsOptions,
+        },
+    };
+
+    use super::{TlsFactory, TlsListeners, lock};
+
+    /// A certificate that anybody may trust, and its key.
+    fn pair() -> (Arc<KeyPair>, Arc<str>) {
+        let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).expect("made");
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let trusted: Arc<str> = certificate.clone().into();
+        let (certificate, private_key) = (certificate.into_bytes().into(), key.into_bytes().into());
+        (Arc::new(KeyPair { certificate, private_key }), trusted)
+    }
+
+    fn listener(trusted: Option<Arc<str>>, pair: &Arc<KeyPair>) -> Arc<Listener> {
+        let gateway = ObjectKey::new(Kind::Gateway, "default", "gw");
+        let validation = |trusted| ClientValidation { trusted, allow_insecure_fallback: false };
+        let tls = ListenerTls {
+            certificates: vec![Arc::clone(pair)],
+            client_validation: trusted.map(validation),
+            options: TlsOptions::default(),
+        };
+        Arc::new(Listener {
+            gateway: gateway.clone(),
+            owner: gateway,
+            name: "web".into(),
+            hostname: HostPattern::new(""),
+            port: 443,
+            protocol: ListenerProtocol::Https(Arc::new(tls)),
+        })
+    }
+
+    #[test]
+    fn ticket_keys_last_as_long_as_the_authority_that_they_are_for() {
+        let factory = TlsFactory::new(Arc::new(rustls::crypto::ring::default_provider()));
+        let (certificate, _) = pair();
+        let mut socket = TlsListeners::default();
+        let other = factory.listeners(&[listener(None, &certificate)], &TlsListeners::default());
+        for _ in 0..5 {
+            let (_, trusted) = pair();
+            socket = factory.listeners(&[listener(Some(trusted), &certificate)], &socket);
+        }
+        // The old configuration was there until the new one was.
+        assert!(lock(&factory.tickets).len() <= 3);
+        socket = factory.listeners(&[listener(None, &certificate)], &socket);
+        factory.forget_tickets();
+        assert_eq!(lock(&factory.tickets).len(), 1);
+        drop((socket, other));
     }
 }

@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::{
     error::BoxError,
     guard::{answer::strip_trailers, body::ContinueGate},
-    listen::ActiveRequest,
+    listen::{ActiveRequest, Counted},
     telemetry::{Record, WorkerTelemetry},
     upstream::AnswerBody,
 };
@@ -30,11 +30,13 @@ pub(crate) struct ClientBody {
 /// A request until its answer is over, however it ends.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    // PERF: boxed, since bodies and answers are moved a good deal.
+    // Boxed, since bodies and answers are moved a good deal.
     record: Box<Record>,
     telemetry: Arc<WorkerTelemetry>,
     gate: Option<Arc<ContinueGate>>,
     _active: ActiveRequest,
+    /// None for one that is over the limit.
+    place: Option<Counted>,
 }
 
 impl Exchange {
@@ -42,8 +44,14 @@ impl Exchange {
         record: Box<Record>,
         telemetry: Arc<WorkerTelemetry>,
         active: ActiveRequest,
+        place: Option<Counted>,
     ) -> Self {
-        Self { record, telemetry, gate: None, _active: active }
+        Self { record, telemetry, gate: None, _active: active, place }
+    }
+
+    /// Whether the request is within the limit of those that are answered at a time.
+    pub(crate) fn has_place(&self) -> bool {
+        self.place.is_some()
     }
 
     /// Ends a body that waits for leave when the exchange ends.

@@ -12,7 +12,7 @@ use std::{
     future::{Future, poll_fn},
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     task::Poll,
 };
 
@@ -33,7 +33,7 @@ use crate::{
         self, Admitted, Framing, Limits, Peer, Refusal,
         body::{BodyError, ContinueGate, RequestBody},
     },
-    listen::{BindState, ConnectionState, Interim, Place},
+    listen::{BindState, ConnectionState, Counted, Drain, Interim, Member, Place},
     telemetry::{Record, WorkerTelemetry},
     upstream::{AnswerBody, Upstream, UpstreamError},
 };
@@ -46,6 +46,8 @@ pub(crate) struct Proxy {
     routes: RouteService<Upstream>,
     limits: Limits,
     telemetry: Arc<WorkerTelemetry>,
+    /// Requests that this worker is answering.
+    requests: Arc<AtomicUsize>,
 }
 
 /// The client's side of a connection.
@@ -55,7 +57,20 @@ pub(crate) struct ClientSide {
     pub(crate) ingress: OwnedIngress,
     pub(crate) state: Arc<ConnectionState>,
     pub(crate) bind: Arc<BindState>,
+    /// The connections that TLS has let in on the same terms.
+    pub(crate) terms: Option<Arc<Drain>>,
     pub(crate) place: Place,
+}
+
+impl ClientSide {
+    /// A part of the connection that is told to end by itself.
+    fn join(&self) -> Member {
+        let mut member = self.bind.drain.join();
+        if let Some(terms) = &self.terms {
+            member.join_also(terms);
+        }
+        member
+    }
 }
 
 impl Proxy {
@@ -64,7 +79,7 @@ impl Proxy {
         limits: Limits,
         telemetry: Arc<WorkerTelemetry>,
     ) -> Self {
-        Self { routes, limits, telemetry }
+        Self { routes, limits, telemetry, requests: Arc::default() }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -89,9 +104,10 @@ impl Proxy {
         let active = client.state.begin();
         let (head, body) = request.into_parts();
         let record = Box::new(begin_record(&head, &client));
-        let exchange = Exchange::new(record, Arc::clone(&self.telemetry), active);
+        let place = Counted::try_new(&self.requests, self.limits.requests);
+        let exchange = Exchange::new(record, Arc::clone(&self.telemetry), active, place);
         let mut serving = Serving { proxy: &self, client: &client, exchange: Some(exchange) };
-        // PERF: futures are pinned where they are made; moved, they would be copied, and they are
+        // Futures are pinned where they are made; moved, they would be copied, and they are
         // large.
         let answered = {
             let answering = pin!(serving.answer(head, body));
@@ -133,6 +149,10 @@ struct Serving<'a> {
 
 impl Serving<'_> {
     async fn answer(&mut self, mut head: request::Parts, body: Incoming) -> Answer {
+        if self.exchange.as_ref().is_some_and(|exchange| !exchange.has_place()) {
+            let is_grpc = is_grpc_content_type(&head.headers);
+            return self.own(Cause::Overload, "too many requests at a time", is_grpc);
+        }
         let limits = &self.proxy.limits;
         let framing = match head.version {
             Version::HTTP_2 => Framing::default(),
@@ -265,9 +285,10 @@ impl Serving<'_> {
         if let Some(mut exchange) = self.exchange.take() {
             exchange.record().status = head.status;
             let hold = tunnel::Hold {
-                member: self.client.bind.drain.join(),
+                member: self.client.join(),
                 _place: Arc::clone(&self.client.place),
                 _backend: body,
+                idle: self.proxy.limits.tunnel_idle,
             };
             tunnel::open(client, backend, exchange, hold);
         }

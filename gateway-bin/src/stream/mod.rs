@@ -40,6 +40,8 @@ pub struct StreamOptions {
     pub session_idle: Duration,
     /// UDP sessions of one listener, over all workers.
     pub sessions: usize,
+    /// UDP sessions of all listeners. One alone gets half of them at most.
+    pub sessions_in_all: usize,
     /// How bytes get from one plain connection to another.
     pub way: relay::Way,
 }
@@ -53,6 +55,7 @@ impl Default for StreamOptions {
             handshake_time: Duration::from_secs(10),
             session_idle: Duration::from_secs(60),
             sessions: 10_000,
+            sessions_in_all: 20_000,
             way: relay::Way::default(),
         }
     }

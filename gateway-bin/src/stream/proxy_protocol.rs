@@ -207,21 +207,37 @@ fn same_family(source: IpAddr, destination: IpAddr) -> (IpAddr, IpAddr) {
 
 /// The proxies whose word is taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedSources(Vec<IpRange>);
+pub struct TrustedSources {
+    ranges: Vec<IpRange>,
+    /// Empty: all.
+    ports: Vec<u16>,
+}
 
 impl TrustedSources {
-    /// Whether a connection from `ip` begins with a header. IPv4 addresses count also where they
+    /// Takes their word at these ports of listeners only; without any, at all.
+    #[must_use]
+    pub fn at_ports(self, ports: Vec<u16>) -> Self {
+        Self { ports, ..self }
+    }
+
+    /// Whether a connection from `ip` to a listener's `port` begins with a header.
+    #[must_use]
+    pub fn announce(&self, ip: IpAddr, port: u16) -> bool {
+        (self.ports.is_empty() || self.ports.contains(&port)) && self.contains(ip)
+    }
+
+    /// Whether `ip` is one of them. IPv4 addresses count also where they
     /// come mapped to IPv6.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        self.0.iter().any(|range| range.contains(ip))
+        self.ranges.iter().any(|range| range.contains(ip))
     }
 }
 
 impl FromIterator<IpRange> for TrustedSources {
     fn from_iter<I: IntoIterator<Item = IpRange>>(ranges: I) -> Self {
-        Self(ranges.into_iter().collect())
+        Self { ranges: ranges.into_iter().collect(), ports: Vec::new() }
     }
 }
 

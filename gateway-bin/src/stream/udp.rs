@@ -9,6 +9,11 @@
 //! has answered makes room; if all were answered, one whose client has said nothing since the answer;
 //! if all are in conversation, the datagram is dropped. So a flood from forged sources takes room
 //! from itself first, and then from exchanges that are likely over.
+//!
+//! Listeners are bounded together as well: each may have as many sessions as are left for all, so
+//! that one alone has half of them, two have a third each, and there is always room for one more
+//! listener. One that has more than its share, because it was there first, gives up two sessions for
+//! each new one.
 
 mod listener;
 mod session;
@@ -52,6 +57,8 @@ const LONGEST: usize = 65_535;
 const ROUNDS: usize = 64;
 /// Sessions that are asked to make room for one.
 const PROBES: usize = 64;
+/// Sessions that make room for one where a listener has more than its share.
+const EVICTED: usize = 2;
 /// Look-ups of names at a time.
 const LOOKUPS: usize = 4;
 /// How often sessions are looked through.
@@ -62,6 +69,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub struct UdpPort {
     bind: BindKey,
     sessions: Arc<AtomicUsize>,
+    /// Those of all listeners.
+    in_all: Arc<AtomicUsize>,
     on_end: Option<OnEnd>,
 }
 
@@ -91,10 +100,11 @@ impl fmt::Debug for UdpPort {
 }
 
 impl UdpPort {
-    /// The port of a bind. Its clones count their sessions together.
+    /// The port of a bind. Its clones count their sessions together, and `in_all` counts those of
+    /// all ports.
     #[must_use]
-    pub fn new(bind: BindKey) -> Self {
-        Self { bind, sessions: Arc::default(), on_end: None }
+    pub fn new(bind: BindKey, in_all: &Arc<AtomicUsize>) -> Self {
+        Self { bind, sessions: Arc::default(), in_all: Arc::clone(in_all), on_end: None }
     }
 
     /// Has `on_end` called for each session that ends.
@@ -146,6 +156,12 @@ impl Streams {
             }
         }
     }
+}
+
+/// A session's place within the limits.
+struct Room {
+    _of_port: Open,
+    _in_all: Open,
 }
 
 /// The sessions of one socket.
@@ -250,17 +266,40 @@ impl Sessions<'_> {
     }
 
     /// Room for one session more.
-    fn count(&mut self) -> Option<Open> {
-        let most = self.streams.options.sessions;
-        if let Some(counted) = Open::try_new(&self.port.sessions, most) {
-            return Some(counted);
+    fn count(&mut self) -> Option<Room> {
+        if let Some(room) = self.room(self.share()) {
+            return Some(room);
         }
+        for _ in 0..EVICTED {
+            self.evict()?;
+            if let Some(room) = self.room(self.share()) {
+                return Some(room);
+            }
+        }
+        self.room(self.streams.options.sessions)
+    }
+
+    /// Sessions that the listener may have.
+    fn share(&self) -> usize {
+        let options = &self.streams.options;
+        let left = options.sessions_in_all.saturating_sub(self.port.in_all.load(Relaxed));
+        options.sessions.min(left)
+    }
+
+    fn room(&self, most: usize) -> Option<Room> {
+        let of_port = Open::try_new(&self.port.sessions, most)?;
+        let in_all = self.streams.options.sessions_in_all;
+        Some(Room { _of_port: of_port, _in_all: Open::try_new(&self.port.in_all, in_all)? })
+    }
+
+    /// Ends the session that can be spared best; none if all are in conversation.
+    fn evict(&mut self) -> Option<()> {
         let evicted = self.oldest_unanswered().or_else(|| self.silent_answered())?;
         if let Some(mut session) = self.by_flow.remove(&evicted) {
             session.cause = Cause::Evicted;
         }
         self.streams.traffic.sessions_evicted.fetch_add(1, Relaxed);
-        Open::try_new(&self.port.sessions, most)
+        Some(())
     }
 
     fn oldest_unanswered(&mut self) -> Option<Flow> {

@@ -262,7 +262,7 @@ fn write_request(out: &mut Vec<u8>, record: &Record) {
 
 /// The part of a line that is the same for all requests of a rule to a backend.
 ///
-/// PERF: made once for each table and kept beside the series of the rule.
+/// Made once for each table and kept beside the series of the rule.
 pub(super) fn describe(matched: &OwnedMatch) -> Vec<u8> {
     let mut out = Vec::with_capacity(192);
     write_match(&mut out, matched);

@@ -78,7 +78,7 @@ pub(crate) enum Event {
 
 #[derive(Debug, Default)]
 struct Rules {
-    /// PERF: by the addresses of the rule, its listener and the backend, which the entry keeps
+    /// By the addresses of the rule, its listener and the backend, which the entry keeps
     /// alive. Names are compared once for each table.
     known: HashMap<(usize, usize, usize), Arc<Known>, foldhash::fast::RandomState>,
     by_name: BTreeMap<SeriesName, Arc<Series>>,

@@ -94,7 +94,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut builder = http1::Builder::new();
-    // PERF: hyper keeps its own default on the stack, any other number costs two allocations for
+    // Hyper keeps its own default on the stack, any other number costs two allocations for
     // each answer.
     if limits.answer_headers != HYPER_HEADERS {
         builder.max_headers(limits.answer_headers);

@@ -203,7 +203,7 @@ impl Attempt<'_> {
             Err(error) => return Err(Failure::before_sending(error, request)),
         };
         let Taken { mut sender, open, idle_for } = taken;
-        // PERF: a copy costs as much as a match; connections in steady use never need it.
+        // A copy costs as much as a match; connections in steady use never need it.
         let copy = idle_for.filter(|idle| *idle >= FRESH).and_then(|_| repeatable(&request));
         match sender.try_send_request(request).await {
             Ok(answer) => {

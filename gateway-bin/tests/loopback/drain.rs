@@ -1,13 +1,19 @@
 //! The gateway ends without ending a request.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::net::TcpListener;
 
-use crate::common::{OK, Path, RawBackend, RawClient, Setup, run, start, status, wait_until};
+use crate::common::{
+    OK, Path, RawBackend, RawClient, Reply, Running, Setup, config, run, start, start_with, status,
+    wait_until,
+};
 
 /// A backend that answers once `go` is set, and how many requests have arrived.
 async fn slow_backend(go: &Arc<AtomicBool>) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
@@ -82,10 +88,10 @@ fn the_deadline_ends_what_does_not_end() {
     run(async {
         let go = Arc::new(AtomicBool::new(false));
         let (slow, arrived) = slow_backend(&go).await;
-        let mut config = crate::common::config();
-        config.drain = std::time::Duration::from_millis(50);
+        let mut config = config();
+        config.drain = Duration::from_millis(50);
         let setup = Setup::http(vec![Path::new("/", slow)]);
-        let running = crate::common::start_with(&setup, &config).await;
+        let running = start_with(&setup, &config).await;
         let mut client = RawClient::connect(running.address).await;
         client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
         wait_until(|| arrived.load(Ordering::SeqCst) == 1).await;
@@ -104,5 +110,47 @@ fn a_client_that_has_said_nothing_holds_nobody_up() {
         // The time limit of the drain, and that of an idle connection, are longer than patience.
         assert_eq!(running.gateway.drain().await, 0);
         assert_eq!(silent.rest().await, "");
+    });
+}
+
+/// A gateway with a short drain time before a backend whose answer never ends, and its listener.
+async fn endless() -> (Running, Setup) {
+    let begins = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n";
+    let backend = RawBackend::new(move |_| Reply::Hang(begins.into())).await;
+    let setup = Setup::http(vec![Path::new("/", backend.address)]);
+    let mut config = config();
+    config.drain = Duration::from_millis(50);
+    (start_with(&setup, &config).await, setup)
+}
+
+async fn close_listener(running: &mut Running, setup: &Setup) {
+    let mut update = setup.update();
+    update.build.topology.binds.clear();
+    running.gateway.apply(&update).await;
+}
+
+#[test]
+fn an_answer_without_end_outlives_its_listener_for_the_drain_time_only() {
+    run(async {
+        let (mut running, setup) = endless().await;
+        let mut client = RawClient::connect(running.address).await;
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+        assert!(client.some().await.starts_with("HTTP/1.1 200 "));
+        close_listener(&mut running, &setup).await;
+        assert!(!client.rest().await.ends_with("0\r\n\r\n"), "an end that the backend never sent");
+        wait_until(|| running.gateway.connections() == 0).await;
+    });
+}
+
+#[test]
+fn a_stream_without_end_outlives_its_listener_for_the_drain_time_only() {
+    run(async {
+        let (mut running, setup) = endless().await;
+        let mut client = crate::http2::client(running.address).await;
+        let answer = client.get("http://a.example/").await.await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        close_listener(&mut running, &setup).await;
+        client.ended().await;
+        wait_until(|| running.gateway.connections() == 0).await;
     });
 }

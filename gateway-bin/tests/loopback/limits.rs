@@ -131,6 +131,37 @@ fn clients_that_read_nothing_are_given_up() {
 }
 
 #[test]
+fn requests_over_the_limit_are_answered_at_once_and_room_is_used_again() {
+    run(async {
+        let begins = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart";
+        let backend = RawBackend::new(move |request| match request.starts_with("GET /hang") {
+            true => Reply::Hang(begins.into()),
+            false => Reply::Keep(OK.into()),
+        });
+        let backend = backend.await;
+        let setup = Setup::http(vec![Path::new("/", backend.address)]);
+        let mut config = config();
+        (config.workers, config.limits.requests) = (1, 1);
+        let running = start_with(&setup, &config).await;
+        let mut held = RawClient::connect(running.address).await;
+        held.send("GET /hang HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+        assert_eq!(status(&held.some().await), 200);
+        let get = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        let mut client = RawClient::connect(running.address).await;
+        for _ in 0..3 {
+            client.send(get).await;
+            assert_eq!(status(&client.answer().await.expect("an answer")), 503);
+        }
+        let metrics = running.gateway.metrics();
+        assert!(metrics.contains("gateway_own_answers_total{cause=\"overload\"} 3"), "{metrics}");
+        drop(held);
+        wait_until(|| running.gateway.connections() == 1).await;
+        client.send(get).await;
+        assert_eq!(status(&client.answer().await.expect("an answer")), 200);
+    });
+}
+
+#[test]
 fn connections_over_the_limit_are_closed_and_room_is_used_again() {
     run(async {
         let backend = RawBackend::answering(OK).await;

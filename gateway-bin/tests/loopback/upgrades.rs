@@ -3,7 +3,10 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
+
+use gateway_bin::AccessLog;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,7 +14,8 @@ use tokio::{
 };
 
 use crate::common::{
-    OK, Path, RawBackend, RawClient, Setup, exchange, run, start, status, wait_until,
+    OK, Path, RawBackend, RawClient, Reply, Setup, config, exchange, run, start, start_with,
+    status, wait_until,
 };
 
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive, Upgrade\r\n\
@@ -116,5 +120,64 @@ fn tunnels_count_as_connections_and_outlive_the_beginning_of_the_end() {
         client.socket.shutdown().await.expect("half closed");
         assert_eq!(client.rest().await, "");
         assert_eq!(drained.await.expect("no panic"), 0);
+    });
+}
+
+#[test]
+fn a_tunnel_without_bytes_ends() {
+    run(async {
+        let (address, _) = echo().await;
+        let mut config = config();
+        config.limits.tunnel_idle = Duration::from_millis(50);
+        let running = start_with(&Setup::http(vec![Path::new("/", address)]), &config).await;
+        let mut client = RawClient::connect(running.address).await;
+        client.send(UPGRADE).await;
+        client.answer().await.expect("101");
+        client.expect("hello").await;
+        assert_eq!(client.rest().await, "");
+        wait_until(|| running.gateway.connections() == 0).await;
+    });
+}
+
+/// The lines of the access log of a tunnel that `end` ends after the backend has said `hello`.
+async fn logged(name: &str, end: impl AsyncFnOnce(RawClient)) -> String {
+    let begins = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                  \r\nhello";
+    let backend = RawBackend::new(move |_| Reply::Hang(begins.into())).await;
+    let file = std::env::temp_dir().join(format!("gateway-tunnel-{name}-{}", std::process::id()));
+    let mut config = config();
+    config.access_log = AccessLog::File(file.clone());
+    config.limits.tunnel_idle = Duration::from_millis(200);
+    config.drain = Duration::from_millis(50);
+    let running = start_with(&Setup::http(vec![Path::new("/", backend.address)]), &config).await;
+    let mut client = RawClient::connect(running.address).await;
+    client.send(UPGRADE).await;
+    client.answer().await.expect("101");
+    client.expect("hello").await;
+    end(client).await;
+    running.gateway.drain().await;
+    let log = std::fs::read_to_string(&file).expect("a log");
+    std::fs::remove_file(&file).expect("removed");
+    log
+}
+
+#[test]
+fn the_bytes_of_a_tunnel_are_logged_however_it_ends() {
+    run(async {
+        let reset = async |client: RawClient| {
+            client.socket.set_zero_linger().expect("a socket");
+            drop(client);
+        };
+        let mut kept = None;
+        let ended = async |client| kept = Some(client);
+        let idle = async |mut client: RawClient| assert_eq!(client.rest().await, "");
+        for (name, log) in [
+            ("reset", logged("reset", reset).await),
+            ("ended", logged("ended", ended).await),
+            ("idle", logged("idle", idle).await),
+        ] {
+            assert!(log.contains("\"bytes\":5,"), "{name}: {log}");
+            assert!(log.contains("\"complete\":false"), "{name}: {log}");
+        }
     });
 }

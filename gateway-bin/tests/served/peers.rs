@@ -1,6 +1,6 @@
 //! Clients and backends.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair as Key};
 use rustls::{
@@ -12,21 +12,49 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
 };
-use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
+use tokio_rustls::{
+    TlsAcceptor, TlsConnector, client::TlsStream, server::TlsStream as ServerTlsStream,
+};
 
 use crate::world::soon;
 
-/// A backend that greets with its name, repeats what it hears and ends when the client does.
-pub(crate) async fn echo(name: &'static str) -> SocketAddr {
+/// A backend that serves each connection so.
+async fn serving<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
         loop {
             let (socket, _) = listener.accept().await.expect("a connection");
-            tokio::spawn(repeat(name, socket));
+            tokio::spawn(serve(socket));
         }
     });
     address
+}
+
+/// The same over TLS.
+async fn serving_tls<F>(
+    config: Arc<ServerConfig>,
+    serve: impl Fn(ServerTlsStream<TcpStream>) -> F + Clone + Send + Sync + 'static,
+) -> SocketAddr
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    serving(move |socket| {
+        let (acceptor, serve) = (TlsAcceptor::from(Arc::clone(&config)), serve.clone());
+        async move {
+            let stream = acceptor.accept(socket).await?;
+            serve(stream).await
+        }
+    })
+    .await
+}
+
+/// A backend that greets with its name, repeats what it hears and ends when the client does.
+pub(crate) async fn echo(name: &'static str) -> SocketAddr {
+    serving(move |socket| repeat(name, socket)).await
 }
 
 async fn repeat(name: &str, mut socket: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
@@ -42,16 +70,7 @@ async fn repeat(name: &str, mut socket: impl AsyncRead + AsyncWrite + Unpin) -> 
 
 /// The same over TLS.
 pub(crate) async fn tls_echo(name: &'static str, config: Arc<ServerConfig>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        loop {
-            let (socket, _) = listener.accept().await.expect("a connection");
-            let acceptor = TlsAcceptor::from(Arc::clone(&config));
-            tokio::spawn(async move { repeat(name, acceptor.accept(socket).await?).await });
-        }
-    });
-    address
+    serving_tls(config, move |stream| repeat(name, stream)).await
 }
 
 /// A backend that answers each datagram with its name and the datagram.
@@ -71,15 +90,7 @@ pub(crate) async fn udp_echo(name: &'static str) -> SocketAddr {
 
 /// A backend of HTTP/1.1 that answers with its name and closes.
 pub(crate) async fn web(name: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        loop {
-            let (socket, _) = listener.accept().await.expect("a connection");
-            tokio::spawn(answer(name, socket));
-        }
-    });
-    address
+    serving(move |socket| answer(name, socket)).await
 }
 
 /// Answers with the name and, below it, the head of the request.
@@ -282,16 +293,7 @@ pub(crate) fn check_silent_end(
 
 /// A backend of HTTP/1.1 over TLS that answers as [`answer`] does.
 pub(crate) async fn tls_web(name: &'static str, config: Arc<ServerConfig>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        loop {
-            let (socket, _) = listener.accept().await.expect("a connection");
-            let acceptor = TlsAcceptor::from(Arc::clone(&config));
-            tokio::spawn(async move { answer(name, acceptor.accept(socket).await?).await });
-        }
-    });
-    address
+    serving_tls(config, move |stream| answer(name, stream)).await
 }
 
 /// A backend of gRPC over TLS: every call succeeds.

@@ -49,6 +49,35 @@ async fn manifests(authority: &Authority) -> String {
 }
 
 #[test]
+fn trusted_proxies_may_tell_at_some_ports_only() {
+    run(async {
+        let manifests = [
+            gateway(&[
+                "name: web, port: 80, protocol: HTTP",
+                "name: own, port: 81, protocol: HTTP",
+            ]),
+            route(
+                "HTTPRoute",
+                "route",
+                "parentRefs: [{name: gw}], rules: [{backendRefs: [{name: web, port: 80}]}]",
+            ),
+            service("web", web("web").await),
+        ];
+        let mut config = trusting("127.0.0.0/8");
+        config.proxies = config.proxies.at_ports(vec![80]);
+        let world = World::start_with(&manifests.concat(), &config).await;
+        let told = header(Version::V2, "192.0.2.7:5000");
+        for (port, first, source) in [(80, &told[..], "192.0.2.7"), (81, &[], "127.0.0.1")] {
+            let mut socket = TcpStream::connect(world.tcp(port)).await.expect("a listener");
+            socket.write_all(first).await.expect("sent");
+            let (status, body) = get(socket, "a.example", "").await.expect("an answer");
+            assert_eq!(status, 200);
+            assert!(body.contains(&format!("x-forwarded-for: {source}\r\n")), "{body}");
+        }
+    });
+}
+
+#[test]
 fn trusted_proxies_tell_who_the_client_is() {
     run(async {
         let authority = Authority::new();

@@ -69,7 +69,11 @@ impl World {
     }
 
     pub(crate) async fn start_with(manifests: &str, config: &Config) -> Self {
-        let scope = ControllerScope::all().certificate_check(Arc::new(Certificates::default()));
+        Self::start_as(ControllerScope::all(), manifests, config).await
+    }
+
+    pub(crate) async fn start_as(scope: ControllerScope, manifests: &str, config: &Config) -> Self {
+        let scope = scope.certificate_check(Arc::new(Certificates::default()));
         let gateway = Gateway::start(config).expect("a gateway");
         let observed = Observed::default();
         let mut world = Self { gateway, builder: Builder::new(scope), observed };
@@ -89,7 +93,7 @@ impl World {
         self.publish().await;
     }
 
-    async fn publish(&mut self) {
+    pub(crate) async fn publish(&mut self) {
         let observed = self.gateway.apply(&self.update()).await;
         self.observed = observed.clone();
         if self.builder.apply([Change::Observed(observed)]).rebuilt {
@@ -147,10 +151,7 @@ impl World {
     /// of its status such as `/parents/0`.
     #[track_caller]
     pub(crate) fn conditions(&self, kind: Kind, name: &str, place: &str) -> Vec<String> {
-        let key = ObjectKey::new(kind, "default", name);
-        let status = self.builder.status().get(&key);
-        let status = serde_json::to_value(status.expect("an object with status"));
-        let status = status.expect("JSON");
+        let status = self.status(kind, name);
         let conditions = status.pointer(&format!("{place}/conditions")).cloned();
         let conditions = conditions.unwrap_or_else(|| panic!("no {place} in {status:#}"));
         let text = |condition: &serde_json::Value, field| {
@@ -163,6 +164,14 @@ impl World {
                 format!("{}={} {}", field("type"), field("status"), field("reason"))
             })
             .collect()
+    }
+
+    /// The status of an object of the namespace `default`.
+    #[track_caller]
+    pub(crate) fn status(&self, kind: Kind, name: &str) -> serde_json::Value {
+        let key = ObjectKey::new(kind, "default", name);
+        let status = self.builder.status().get(&key).expect("an object with status");
+        serde_json::to_value(status).expect("JSON")
     }
 
     /// Checks some conditions, as [`World::conditions`] writes them.

@@ -3,6 +3,7 @@
 use std::{
     future::{Future, pending},
     net::SocketAddr,
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -31,15 +32,19 @@ async fn echo(name: &'static str) -> SocketAddr {
 }
 
 struct Front {
-    world: World,
+    world: Arc<World>,
     port: UdpPort,
     address: SocketAddr,
 }
 
 impl Front {
     async fn new(setup: Setup) -> Self {
-        let world = setup.start();
-        let port = UdpPort::new(world.bind.clone());
+        Self::among(Arc::new(setup.start()), &Arc::default()).await
+    }
+
+    /// A front whose sessions are counted together with those of others.
+    async fn among(world: Arc<World>, in_all: &Arc<AtomicUsize>) -> Self {
+        let port = UdpPort::new(world.bind.clone(), in_all);
         let socket = socket().await;
         let address = socket.local_addr().expect("an address");
         let (streams, table) = (world.streams.clone(), world.table.clone());
@@ -192,6 +197,36 @@ async fn a_flood_that_nobody_answers_makes_room_for_itself() {
 }
 
 #[tokio::test]
+async fn no_listener_takes_the_room_of_all() {
+    let silent = socket().await;
+    let mut setup = Setup::udp(&[to(silent.local_addr().expect("an address"))]);
+    setup.options.sessions = 12;
+    setup.options.sessions_in_all = 12;
+    let (world, in_all) = (Arc::new(setup.start()), Arc::default());
+    let fronts = [
+        Front::among(Arc::clone(&world), &in_all).await,
+        Front::among(Arc::clone(&world), &in_all).await,
+        Front::among(world, &in_all).await,
+    ];
+    let mut clients = Vec::new();
+    let mut sent = 0;
+    // The first alone, two, then all: the share of each becomes smaller.
+    for (flooded, expect) in [(1, [6, 0, 0]), (2, [4, 4, 0]), (3, [3, 3, 3])] {
+        for _ in 0..20 {
+            for front in &fronts[..flooded] {
+                let client = front.client().await;
+                client.send(b"x").await.expect("a socket");
+                clients.push(client);
+                sent += 1;
+                front.until(|front| front.totals().sessions == sent).await;
+            }
+        }
+        assert_eq!(fronts.each_ref().map(|front| front.port.sessions()), expect);
+    }
+    assert_eq!(fronts[0].totals().datagrams_dropped, 0);
+}
+
+#[tokio::test]
 async fn clients_in_conversation_keep_their_sessions() {
     let mut setup = Setup::udp(&[to(echo("a").await)]);
     setup.options.sessions = 2;
@@ -275,7 +310,7 @@ async fn sessions_follow_the_routes() {
 #[tokio::test]
 async fn a_front_that_ends_closes_all() {
     let world = Setup::udp(&[to(echo("a").await)]).start();
-    let port = UdpPort::new(world.bind.clone());
+    let port = UdpPort::new(world.bind.clone(), &Arc::default());
     let socket = socket().await;
     let address = socket.local_addr().expect("an address");
     let client = self::socket().await;

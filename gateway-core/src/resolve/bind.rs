@@ -12,7 +12,7 @@ use crate::{
 
 use super::{
     Given,
-    distinct::Ports,
+    distinct::{Occupant, Ports},
     gateway::GatewayDraft,
     listener::{Draft, Protocol},
     note::Notes,
@@ -79,7 +79,8 @@ pub(super) fn assign(
     sockets
 }
 
-/// Seats a listener on each of its sockets. The fault says why none of them serves it.
+/// Seats a listener on each of its sockets. The fault says why none of them serves it, with
+/// the reason of each.
 fn seat(
     draft: &Draft,
     id: ListenerId,
@@ -89,29 +90,43 @@ fn seat(
     given: Given<'_>,
 ) -> Option<Fault> {
     let mut served = false;
-    let mut fault = None;
+    let mut faults = Vec::new();
     for key in keys {
         let state = given.snapshot.observed.binds.get(&key);
         if let Some(BindState::Failed(error)) = state {
             let message = format!("port {} cannot be opened: {error}", key.port);
-            fault = Some(Fault::new(Reason::PortUnavailable, message));
+            faults.push(Fault::new(Reason::PortUnavailable, message));
         }
         let failed = matches!(state, Some(BindState::Failed(_)));
         let ports = seats.ports.entry(key.address.clone()).or_default();
-        if let Some((_, winner)) = ports.taken_by(draft) {
-            let message = format!(
-                "port {} and hostname {} are served by listener {} of {}, which is older; use \
-                 another port, hostname or address",
-                draft.port, draft.hostname, winner.name, winner.owner
-            );
-            fault = Some(Fault::new(Reason::PortUnavailable, message));
+        if let Some((reason, winner)) = ports.taken_by(draft) {
+            faults.push(Fault::new(Reason::PortUnavailable, taken(draft, &reason, winner)));
             continue;
         }
         ports.take(draft, owner);
         seats.listeners.entry(key).or_default().push(id);
         served |= !failed;
     }
-    fault.filter(|_| !served)
+    // One address may be refused for another reason than the next.
+    Fault::gather(&faults, &[]).filter(|_| !served)
+}
+
+/// Who has the place of a listener, and where else it could go.
+fn taken(draft: &Draft, reason: &Reason, winner: &Occupant) -> String {
+    let Occupant { name, owner, .. } = winner;
+    let port = draft.port;
+    match reason {
+        // By hostname such listeners could not be told apart either.
+        Reason::ProtocolConflict => format!(
+            "port {port} is that of listener {name} of {owner}, which is older and of a protocol \
+             that cannot share it; use another port or address"
+        ),
+        _ => format!(
+            "port {port} and hostname {} are served by listener {name} of {owner}, which is older; \
+             use another port, hostname or address",
+            draft.hostname
+        ),
+    }
 }
 
 fn listener(draft: &Draft, gateway: &ObjectKey, owner: &ObjectKey) -> Option<Listener> {

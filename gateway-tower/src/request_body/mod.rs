@@ -41,7 +41,7 @@ pin_project! {
     enum Kind<B> {
         Empty,
         Whole { bytes: Option<Bytes> },
-        // PERF: what most requests use: no allocation, no indirection.
+        // What most requests use: no allocation, no indirection.
         Client { #[pin] body: B },
         Source { source: Source<B> },
         Replay { body: ReplayBody<B> },

@@ -21,12 +21,12 @@ use tokio::{
 };
 
 use super::{
-    LONGEST, OnEnd, ROUNDS, SessionEnd,
+    LONGEST, OnEnd, ROUNDS, Room, SessionEnd,
     listener::{Flow, Listener},
 };
 use crate::{
     stream::{Cause, Ended, Traffic, relay::Relayed},
-    upstream::{Leased, Open},
+    upstream::Leased,
 };
 
 thread_local! {
@@ -42,7 +42,7 @@ pub(super) struct Opening<'s> {
     pub(super) matched: OwnedMatch,
     pub(super) backend: Arc<Backend>,
     pub(super) leased: Leased,
-    pub(super) counted: Open,
+    pub(super) counted: Room,
     pub(super) traffic: &'s Arc<Traffic>,
     pub(super) on_end: Option<OnEnd>,
 }
@@ -62,7 +62,7 @@ pub(super) struct Session {
     spoke: bool,
     shared: Arc<Shared>,
     answers: AbortHandle,
-    _counted: Open,
+    _counted: Room,
 }
 
 /// What the session and its task know together.
