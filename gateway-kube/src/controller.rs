@@ -17,7 +17,7 @@ use std::{
 use gateway_core::{
     api::{Kind, ObjectKey},
     build::Builder,
-    snapshot::{BindState, Change, Observed},
+    snapshot::{BindState, Bundle, Change, Observed},
 };
 use kube::Client;
 use tokio::{
@@ -61,8 +61,8 @@ pub(crate) struct Controller<'p, P> {
     watches: Watches,
     store: Store,
     served: Option<Served>,
-    /// Whether the version of the CRDs is known, as far as it can be.
-    bundle: Option<Option<String>>,
+    /// Which CRDs there are, as far as it can be known; none as long as nobody has looked.
+    bundle: Option<Option<Bundle>>,
     builder: Builder,
     /// What was taken and is not built yet.
     taken: Taken,
@@ -154,7 +154,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             Found::Served(served) => self.served = Some(served),
             Found::Missing(kinds) => notices(Notice::Missing(kinds)),
             Found::Undiscovered(error) => notices(Notice::Undiscovered(error)),
-            Found::Bundle(version) => self.bundle = Some(version),
+            Found::Bundle(bundle) => self.bundle = Some(bundle),
         }
     }
 
@@ -246,7 +246,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         let Taken { changes, stored, .. } = std::mem::take(&mut self.taken);
         let kinds: BTreeSet<Kind> = changes.iter().filter_map(kind).collect();
         let applied = self.builder.apply(changes);
-        let bundle = self.observed.as_ref().map(|observed| &observed.bundle_version);
+        let bundle = self.observed.as_ref().map(|observed| &observed.bundle);
         let rebundled = bundle != self.bundle.as_ref();
         if applied.retabled || !applied.changed.is_empty() {
             self.changed();
@@ -299,7 +299,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     /// Adds what the data plane does not know.
     fn complete(&self, claims: &[address::Claim], observed: &mut Observed) {
-        observed.bundle_version = self.bundle.clone().flatten();
+        observed.bundle = self.bundle.clone().flatten();
         if self.settings.pool.is_empty() {
             return;
         }

@@ -87,14 +87,22 @@ impl Fake {
             changed: watch::Sender::new(0),
             rights: Arc::new(rights(true)),
         };
-        fake.apply(
+        fake.install("experimental");
+        fake
+    }
+
+    /// Installs the definitions of a channel.
+    pub(crate) fn install(&self, channel: &str) {
+        self.apply(
             "apiextensions.k8s.io/customresourcedefinitions",
             json!({"metadata": {
                 "name": "gatewayclasses.gateway.networking.k8s.io",
-                "annotations": {"gateway.networking.k8s.io/bundle-version": "v1.6.1"},
+                "annotations": {
+                    "gateway.networking.k8s.io/bundle-version": "v1.6.1",
+                    "gateway.networking.k8s.io/channel": channel,
+                },
             }}),
         );
-        fake
     }
 
     pub(crate) fn connection(&self) -> Connection {

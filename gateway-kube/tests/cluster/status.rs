@@ -49,8 +49,7 @@ fn the_whole_way_from_lists_to_statuses() {
         let conditions = &class["status"]["conditions"];
         assert_eq!(condition(conditions, "Accepted")["status"], "True");
         assert_eq!(condition(conditions, "SupportedVersion")["status"], "True");
-        let features = json!([{"name": "Gateway"}, {"name": "HTTPRoute"}]);
-        assert_eq!(class["status"]["supportedFeatures"], features);
+        assert_eq!(features(&fake), ["Gateway", "HTTPRoute", "HTTPRouteRetry"]);
         // Each route is written once, nothing is written that is not ours.
         let writes = fake.writes();
         let of_route = |name: &str| {
@@ -60,6 +59,28 @@ fn the_whole_way_from_lists_to_statuses() {
             writes.iter().filter(|(sent, _)| sent.starts_with(&line)).count()
         };
         assert_eq!(["a", "b", "c", "d", "e"].map(of_route), [1; 5], "{writes:#?}");
+        replica.end().await;
+    });
+}
+
+fn features(fake: &Fake) -> Vec<String> {
+    let listed = fake.get(CLASSES, "", "ours")["status"]["supportedFeatures"].clone();
+    let name = |feature: &Value| feature["name"].as_str().unwrap_or_default().to_owned();
+    listed.as_array().into_iter().flatten().map(name).collect()
+}
+
+#[test]
+fn a_class_claims_what_the_installed_channel_has() {
+    run(async {
+        let fake = Fake::new();
+        fake.install("standard");
+        fake.apply(CLASSES, class());
+        let replica = Replica::start(&fake);
+        fake.until(|fake| features(fake) == ["Gateway", "HTTPRoute"]).await;
+        fake.install("experimental");
+        fake.until(|fake| features(fake) == ["Gateway", "HTTPRoute", "HTTPRouteRetry"]).await;
+        fake.install("standard");
+        fake.until(|fake| features(fake) == ["Gateway", "HTTPRoute"]).await;
         replica.end().await;
     });
 }
