@@ -29,6 +29,11 @@ pub enum Level {
 }
 
 /// The release channel whose CRDs a feature needs.
+///
+/// That is a matter of fields: upstream calls `TLSRouteModeMixed` and
+/// `HTTPRouteDestinationPortMatching` experimental, but the standard CRDs have all that they take.
+/// Since both are served whatever the channel, a class that did not claim them would say less than
+/// is true, and would have to refuse listeners of mixed modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
     /// Both channels have it.
@@ -131,7 +136,7 @@ pub const FEATURES: &[Feature] = {
         extended("HTTPRouteBackendRequestHeaderModification", Served, "filter/header-modifier"),
         extended("HTTPRouteBackendTimeout", Served, "timeout"),
         extended("HTTPRouteCORS", Served, "filter/cors"),
-        experimental("HTTPRouteDestinationPortMatching", Served, "attach"),
+        extended("HTTPRouteDestinationPortMatching", Served, "attach"),
         extended("HTTPRouteHostRewrite", Served, "filter/rewrite"),
         extended("HTTPRouteMethodMatching", Served, "match"),
         extended("HTTPRouteNamedRouteRule", Served, "match"),
@@ -163,7 +168,7 @@ pub const FEATURES: &[Feature] = {
         core("ReferenceGrant", Served, "grant"),
         core("TCPRoute", Served, "l4"),
         core("TLSRoute", Served, "l4"),
-        experimental("TLSRouteModeMixed", Served, "l4"),
+        extended("TLSRouteModeMixed", Served, "l4"),
         extended("TLSRouteModeTerminate", Served, "l4"),
         core("UDPRoute", Served, "l4"),
     ]
@@ -230,7 +235,7 @@ mod tests {
         };
         check("HTTPRoute", true);
         check("TLSRouteModeTerminate", true);
-        check("TLSRouteModeMixed", false);
+        check("TLSRouteModeMixed", true);
         check("HTTPRouteRetry", false);
         check("example.net/own", true);
     }
