@@ -414,10 +414,15 @@ impl State {
         let group = "gateway.networking.k8s.io";
         let version = |version: &&str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
         let versions: Vec<Value> = self.versions.iter().map(version).collect();
-        let groups = match self.kinds.is_empty() {
-            true => json!([]),
-            false => json!([{"name": group, "versions": versions}]),
+        let mut groups = match self.kinds.is_empty() {
+            true => Vec::new(),
+            false => vec![json!({"name": group, "versions": versions})],
         };
+        if self.kinds.iter().any(|(kind, _)| is_experimental(kind)) {
+            groups.push(json!({"name": "gateway.networking.x-k8s.io", "versions": [{
+                "groupVersion": "gateway.networking.x-k8s.io/v1alpha1", "version": "v1alpha1",
+            }]}));
+        }
         ok(&json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
     }
 
@@ -426,10 +431,16 @@ impl State {
             json!({"name": plural, "singularName": "", "namespaced": *kind != "GatewayClass",
                 "kind": kind, "verbs": ["list", "watch"]})
         };
-        let resources: Vec<Value> = self.kinds.iter().map(resource).collect();
+        let experimental = group.contains(".x-k8s.io");
+        let of_group = self.kinds.iter().filter(|(kind, _)| is_experimental(kind) == experimental);
+        let resources: Vec<Value> = of_group.map(resource).collect();
         ok(&json!({"kind": "APIResourceList", "apiVersion": "v1",
             "groupVersion": format!("{group}/{version}"), "resources": resources}))
     }
+}
+
+fn is_experimental(kind: &str) -> bool {
+    kind.starts_with('X')
 }
 
 /// What a list or watch is about.

@@ -29,6 +29,8 @@ pub(crate) struct Served {
     pub(crate) endpoints: BTreeSet<String>,
     /// Secrets that are known.
     pub(crate) secrets: BTreeSet<String>,
+    /// ConfigMaps that are known.
+    pub(crate) maps: BTreeSet<String>,
     /// Addresses of Gateways that name none.
     pub(crate) own: BTreeMap<ObjectKey, IpAddr>,
     /// Whether this replica writes.
@@ -56,6 +58,8 @@ impl Plane {
         served.endpoints = addresses.map(ToString::to_string).collect();
         let secrets = builder.snapshot().secrets().keys();
         served.secrets = secrets.map(|key| key.name.to_string()).collect();
+        let maps = builder.snapshot().config_maps().keys();
+        served.maps = maps.map(|key| key.name.to_string()).collect();
     }
 
     fn state(&self, key: &BindKey, own: &BTreeMap<ObjectKey, IpAddr>) -> BindState {

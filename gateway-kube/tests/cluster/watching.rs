@@ -190,6 +190,50 @@ fn only_secrets_that_are_named_are_read_and_changes_wait_for_them() {
 }
 
 #[test]
+fn what_the_tls_of_a_backend_names_is_read_while_a_route_leads_there() {
+    run(async {
+        let fake = Fake::new();
+        fake.state().kinds.push(("XBackend", "xbackends"));
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.apply("/secrets", json!({"metadata": {"namespace": "shop", "name": "client"}}));
+        fake.apply("/configmaps", json!({"metadata": {"namespace": "shop", "name": "ca"}}));
+        let backend = json!({
+            "metadata": {"namespace": "shop", "name": "outside"},
+            "spec": {
+                "type": "ExternalHostname",
+                "externalHostname": {"hostname": "www.example.com"},
+                "port": {"port": 443},
+                "tls": {
+                    "mode": "ClientAndServer",
+                    "clientCertificateRef": {"name": "client"},
+                    "validation": {
+                        "hostname": "www.example.com",
+                        "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "ca"}],
+                    },
+                },
+            },
+        });
+        fake.apply("gateway.networking.x-k8s.io/xbackends", backend);
+        let replica = Replica::start(&fake);
+        fake.until(|fake| fake.get(GATEWAYS, "shop", "gw")["status"].is_object()).await;
+        let known = |replica: &Replica| {
+            let served = replica.plane.served();
+            served.secrets.into_iter().chain(served.maps).collect::<Vec<_>>()
+        };
+        assert!(known(&replica).is_empty());
+        let mut leading = route("a", "gw");
+        leading["spec"]["rules"] = json!([{"backendRefs": [
+            {"group": "gateway.networking.x-k8s.io", "kind": "XBackend", "name": "outside"},
+        ]}]);
+        fake.apply(ROUTES, leading);
+        fake.until(|fake| has_status(fake, "a")).await;
+        assert_eq!(known(&replica), ["client", "ca"]);
+        replica.end().await;
+    });
+}
+
+#[test]
 fn without_right_to_read_a_secret_the_rest_is_served() {
     run(async {
         let fake = Fake::new();
