@@ -3,7 +3,12 @@
 //! In: builds. Out: each Gateway has its objects, its pods have its configuration, and the controller
 //! hears what became of both. Not here: any of the work (`plan`, `keeper`, `config_stream`).
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use gateway_core::{
     api::ObjectKey,
@@ -22,11 +27,8 @@ use crate::{
     config_stream::{Account, Publisher, Report, needs},
     connect::Connection,
     notice::Notices,
-    run::DataPlane,
+    run::{Changed, DataPlane},
 };
-
-/// How long a status waits for the pods that are to serve what it tells.
-const SERVED: Duration = Duration::from_secs(1);
 
 /// How long the first status waits for the objects that there are already.
 const KNOWN: Duration = Duration::from_secs(10);
@@ -98,13 +100,6 @@ impl Fleet {
         });
         self.publisher.publish(snapshots.collect());
     }
-
-    async fn until_served(&self) {
-        if *self.leads.borrow() && timeout(SERVED, self.publisher.acknowledged()).await.is_err() {
-            // They are not waited for again before they have caught up.
-            self.publisher.give_up();
-        }
-    }
 }
 
 impl DataPlane for Fleet {
@@ -118,7 +113,6 @@ impl DataPlane for Fleet {
             differs
         });
         self.publish(builder);
-        self.until_served().await;
         // A controller that has just started knows nothing; that is no news about Gateways.
         if !std::mem::replace(&mut self.waited, true) {
             let _ = timeout(KNOWN, self.provisions.wait_for(Option::is_some)).await;
@@ -139,24 +133,21 @@ impl DataPlane for Fleet {
 
     fn show(&mut self, _builder: &Builder) {}
 
-    async fn settled(&mut self) {
-        self.until_served().await;
+    fn awaited(&self) -> BTreeSet<ObjectKey> {
+        self.publisher.awaited()
     }
 
-    async fn changed(&mut self) {
-        loop {
-            tokio::select! {
-                changed = self.provisions.changed() => match changed {
-                    Ok(()) => return,
-                    // The keeper is gone, and nothing can change any more.
-                    Err(_) => std::future::pending().await,
-                },
-                Ok(()) = self.told.changed() => {
-                    if self.publisher.failures() != self.failures {
-                        return;
-                    }
-                }
-            }
+    async fn changed(&mut self) -> Changed {
+        tokio::select! {
+            changed = self.provisions.changed() => match changed {
+                Ok(()) => Changed::Observed,
+                // The keeper is gone, and nothing can change any more.
+                Err(_) => std::future::pending().await,
+            },
+            Ok(()) = self.told.changed() => match self.publisher.failures() == self.failures {
+                true => Changed::Served,
+                false => Changed::Observed,
+            },
         }
     }
 

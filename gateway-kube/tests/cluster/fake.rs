@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) requests: Vec<(String, Value)>,
     /// Answers instead of the right ones, each once: a part of `METHOD path`, and the status.
     pub(crate) faults: Vec<(&'static str, u16)>,
+    /// Parts of `METHOD path` that are never answered.
+    pub(crate) silent: Vec<&'static str>,
     /// Whether nothing is answered.
     pub(crate) down: bool,
     /// Versions of the Gateway API that are served.
@@ -77,6 +79,7 @@ impl Fake {
             cuts: 0,
             requests: Vec::new(),
             faults: Vec::new(),
+            silent: Vec::new(),
             down: false,
             versions: vec!["v1"],
             forbidden: Vec::new(),
@@ -538,12 +541,16 @@ impl tower_service::Service<Request<Body>> for Fake {
             let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
             let body: Value = serde_json::from_slice(&body).unwrap_or_default();
             let line = format!("{} {}", head.method, head.uri);
-            {
+            let silent = {
                 let mut state = fake.state();
                 if state.down {
                     return Err(std::io::ErrorKind::ConnectionRefused.into());
                 }
                 state.requests.push((line.clone(), body.clone()));
+                state.silent.iter().any(|part| line.contains(part))
+            };
+            if silent {
+                return future::pending().await;
             }
             let answer = fake.answer(&line, &head.uri, &body);
             if head.method != Method::GET {

@@ -12,7 +12,8 @@ use gateway_core::{
     endpoints::endpoints,
     snapshot::{BindAddress, BindKey, BindState, Observed},
 };
-use gateway_kube::DataPlane;
+use gateway_kube::{Changed, DataPlane};
+use tokio::sync::watch;
 
 /// What the data plane was told last.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +43,8 @@ pub(crate) struct Plane {
     pub(crate) served: Arc<Mutex<Served>>,
     /// Addresses at which no socket can be opened.
     pub(crate) unusable: BTreeSet<IpAddr>,
+    /// Gateways that are about to serve what they were handed.
+    pub(crate) awaited: Arc<watch::Sender<BTreeSet<ObjectKey>>>,
 }
 
 impl Plane {
@@ -95,6 +98,16 @@ impl DataPlane for Plane {
 
     fn show(&mut self, builder: &Builder) {
         self.note(builder, |_| {});
+    }
+
+    fn awaited(&self) -> BTreeSet<ObjectKey> {
+        self.awaited.borrow().clone()
+    }
+
+    async fn changed(&mut self) -> Changed {
+        let mut awaited = self.awaited.subscribe();
+        drop(awaited.changed().await);
+        Changed::Served
     }
 
     fn lead(&mut self, leads: bool) {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use gateway_core::api::{Kind, ObjectKey};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     CLASSES, GATEWAYS, ROUTES, US, class, condition,
@@ -231,6 +232,46 @@ fn an_event_tells_what_begins_to_fail_and_only_then() {
             (&json!("NoMatchingParent"), &json!("Warning"))
         );
         assert_eq!(event["regarding"]["name"], "a");
+        replica.end().await;
+    });
+}
+
+#[test]
+fn a_slow_data_plane_holds_back_the_status_of_its_gateway_alone() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("slow"));
+        fake.apply(GATEWAYS, gateway("quick"));
+        let replica = Replica::start(&fake);
+        let has_status =
+            |fake: &Fake, name: &str| fake.get(GATEWAYS, "shop", name)["status"].is_object();
+        fake.until(|fake| has_status(fake, "slow") && has_status(fake, "quick")).await;
+        let plane = replica.plane.clone();
+        let slow = ObjectKey::new(Kind::Gateway, "shop", "slow");
+        plane.awaited.send_replace([slow].into());
+        let at = Instant::now();
+        fake.apply(ROUTES, route("a", "slow"));
+        fake.apply(ROUTES, route("b", "quick"));
+        fake.until(|fake| is_accepted(fake, "b", 1)).await;
+        assert!(at.elapsed() < Duration::from_millis(100), "{:?}", at.elapsed());
+        assert_eq!(plane.served().names.len(), 2);
+        assert!(!is_accepted(&fake, "a", 1));
+        // What comes next is served as well.
+        fake.apply(ROUTES, route("c", "quick"));
+        fake.until(|fake| is_accepted(fake, "c", 1)).await;
+        assert!(at.elapsed() < Duration::from_millis(200), "{:?}", at.elapsed());
+        // It waits no longer than a second, ...
+        fake.until(|fake| is_accepted(fake, "a", 1)).await;
+        assert!(at.elapsed() >= Duration::from_secs(1), "{:?}", at.elapsed());
+        // ... and not at all once the data plane has caught up.
+        let at = Instant::now();
+        fake.apply(ROUTES, route("d", "slow"));
+        fake.apply(ROUTES, route("e", "quick"));
+        fake.until(|fake| is_accepted(fake, "e", 1)).await;
+        plane.awaited.send_replace([].into());
+        fake.until(|fake| is_accepted(fake, "d", 1)).await;
+        assert!(at.elapsed() < Duration::from_millis(200), "{:?}", at.elapsed());
         replica.end().await;
     });
 }
