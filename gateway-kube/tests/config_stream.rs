@@ -15,8 +15,8 @@ use gateway_core::{
     snapshot::{Change, Snapshot},
 };
 use gateway_kube::config_stream::{
-    Account, Authenticate, Authority, BindReport, Event, Following, Identity, Publisher, Refusal,
-    Reply, Resolver, RevisionReceiver, follow, revisions, serve,
+    Account, Authenticate, Authority, BindReport, Event, Following, Identity, Offer, Publisher,
+    Refusal, Reply, Resolver, RevisionReceiver, follow, revisions, serve,
 };
 use tokio::{net::TcpListener, runtime::Runtime, sync::watch, time::timeout};
 
@@ -74,10 +74,8 @@ impl Controller {
             .iter()
             .map(|(name, snapshot)| {
                 let account = Account { namespace: "infra".into(), name: (*name).into() };
-                (
-                    account,
-                    (ObjectKey::new(Kind::Gateway, "infra", name), Arc::new(snapshot.clone())),
-                )
+                let gateway = ObjectKey::new(Kind::Gateway, "infra", name);
+                (account, Offer { gateway, snapshot: Arc::new(snapshot.clone()), pods: 1 })
             })
             .collect();
         self.publisher.publish(snapshots);
@@ -272,6 +270,38 @@ async fn wrong_tokens_and_wrong_authorities_are_refused() {
     let mut plane = DataPlane::start(controller.address, &other, "infra/a");
     plane.lost("certificate").await;
     assert!(plane.revisions.try_recv().is_none());
+}
+
+#[tokio::test]
+async fn who_has_more_streams_than_pods_is_told_so() {
+    let authority = authority();
+    let controller = Controller::start(&authority, "127.0.0.1:0").await;
+    controller.publish(&[("a", [gateway("a")].into_iter().collect())]);
+    let mut planes = Vec::new();
+    for _ in 0..10 {
+        let mut plane = DataPlane::start(controller.address, &authority, "infra/a");
+        plane.take().await;
+        planes.push(plane);
+    }
+    let mut more = DataPlane::start(controller.address, &authority, "infra/a");
+    more.lost("infra/a has 10 streams already").await;
+    // There is room again once one has ended.
+    drop(planes.pop());
+    more.take().await;
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_keep_nobody_out() {
+    let authority = authority();
+    let controller = Controller::start(&authority, "127.0.0.1:0").await;
+    controller.publish(&[("a", [gateway("a")].into_iter().collect())]);
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(tokio::net::TcpStream::connect(controller.address).await.expect("it listens"));
+    }
+    let mut plane = DataPlane::start(controller.address, &authority, "infra/a");
+    let taken = timeout(Duration::from_secs(5), plane.take()).await;
+    assert!(taken.is_ok(), "it waits for strangers");
 }
 
 #[tokio::test]

@@ -6,7 +6,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,10 @@ use tokio::{sync::watch, time::Instant};
 
 /// How long a data plane is waited for that does not get on.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Streams that an account may have besides two for each pod: while pods are replaced there are old
+/// and new ones, and a connection that broke may not be known to be gone.
+const SPARE: usize = 8;
 
 /// A service account: who a data plane is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +36,17 @@ impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }
+}
+
+/// What the pods of a Gateway are to serve.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// The Gateway.
+    pub gateway: ObjectKey,
+    /// What it needs.
+    pub snapshot: Arc<Snapshot>,
+    /// How many pods it has at most, apart from those that come or go.
+    pub pods: u32,
 }
 
 /// What became of a revision in a data plane.
@@ -93,6 +111,8 @@ pub(super) struct Published {
 #[derive(Debug)]
 pub(super) struct Channel {
     gateway: ObjectKey,
+    /// How many there should be, about.
+    pods: AtomicU32,
     published: watch::Sender<Published>,
     streams: Mutex<BTreeMap<u64, Seen>>,
     next: Mutex<u64>,
@@ -123,15 +143,18 @@ impl Seen {
 }
 
 impl Publisher {
-    /// Publishes the snapshots of all Gateways. Streams of Gateways that have none any more end.
-    pub fn publish(&self, snapshots: BTreeMap<Account, (ObjectKey, Arc<Snapshot>)>) {
+    /// Publishes what all Gateways need. Streams of Gateways that have nothing any more end.
+    pub fn publish(&self, offers: BTreeMap<Account, Offer>) {
         let mut channels = lock(&self.shared.channels);
-        channels.retain(|account, _| snapshots.contains_key(account));
-        for (account, (gateway, snapshot)) in snapshots {
+        channels.retain(|account, _| offers.contains_key(account));
+        for (account, Offer { gateway, snapshot, pods }) in offers {
             match channels.get(&account).filter(|channel| channel.gateway == gateway) {
-                Some(channel) => channel.publish(snapshot),
+                Some(channel) => {
+                    channel.pods.store(pods, Ordering::Relaxed);
+                    channel.publish(snapshot);
+                }
                 None => {
-                    channels.insert(account, Arc::new(Channel::new(gateway, snapshot)));
+                    channels.insert(account, Arc::new(Channel::new(gateway, snapshot, pods)));
                 }
             }
         }
@@ -194,18 +217,29 @@ impl Publisher {
     }
 
     /// Begins a stream.
-    pub(super) fn join(&self, channel: &Arc<Channel>) -> Member {
+    ///
+    /// # Errors
+    /// If there are as many as there may be: that many.
+    pub(super) fn join(&self, channel: &Arc<Channel>) -> Result<Member, usize> {
+        let most = usize::try_from(channel.pods.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let most = most.saturating_mul(2).saturating_add(SPARE);
+        let mut streams = lock(&channel.streams);
+        if streams.len() >= most {
+            return Err(streams.len());
+        }
         let mut next = lock(&channel.next);
         let id = *next;
         *next += 1;
-        Member { channel: Arc::downgrade(channel), shared: Arc::clone(&self.shared), id }
+        streams.insert(id, Seen::default());
+        Ok(Member { channel: Arc::downgrade(channel), shared: Arc::clone(&self.shared), id })
     }
 }
 
 impl Channel {
-    fn new(gateway: ObjectKey, snapshot: Arc<Snapshot>) -> Self {
+    fn new(gateway: ObjectKey, snapshot: Arc<Snapshot>, pods: u32) -> Self {
         Self {
             gateway,
+            pods: AtomicU32::new(pods),
             published: watch::Sender::new(Published { number: 1, snapshot }),
             streams: Mutex::default(),
             next: Mutex::default(),
@@ -289,7 +323,7 @@ mod tests {
     };
     use tokio::time::sleep;
 
-    use super::{Account, Member, Publisher, Report};
+    use super::{Account, Member, Offer, Publisher, Report, SPARE};
 
     fn publish(publisher: &Publisher, number: usize) {
         let mut map = ConfigMap::default();
@@ -297,7 +331,8 @@ mod tests {
         map.metadata.name = format!("m{number}");
         let snapshot: Snapshot = [map.into()].into_iter().collect();
         let gateway = ObjectKey::new(Kind::Gateway, "infra", "gw");
-        publisher.publish([(account(), (gateway, Arc::new(snapshot)))].into());
+        let offer = Offer { gateway, snapshot: Arc::new(snapshot), pods: 2 };
+        publisher.publish([(account(), offer)].into());
     }
 
     fn account() -> Account {
@@ -306,7 +341,18 @@ mod tests {
 
     fn join(publisher: &Publisher) -> Member {
         let channel = publisher.channel(&account()).expect("it was published");
-        publisher.join(&channel)
+        publisher.join(&channel).expect("there is room")
+    }
+
+    #[test]
+    fn an_account_has_no_more_streams_than_its_pods_can_need() {
+        let publisher = Publisher::default();
+        publish(&publisher, 1);
+        let mut members: Vec<Member> = (0..2 * 2 + SPARE).map(|_| join(&publisher)).collect();
+        let channel = publisher.channel(&account()).expect("it was published");
+        assert_eq!(publisher.join(&channel).err(), Some(12));
+        members.pop();
+        assert!(publisher.join(&channel).is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -28,13 +28,11 @@ use crate::notice::Notices;
 use super::{
     publisher::Publisher,
     service::{Authenticate, Configuration},
+    strangers::Strangers,
 };
 
 /// Connections at a time; more wait. One for each pod of all Gateways.
 const CONNECTIONS: usize = 16_384;
-
-/// Connections that are not through their handshake.
-const STRANGERS: usize = 256;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -107,24 +105,25 @@ pub async fn serve(
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Sender<Connection>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    let strangers = Strangers::default();
     loop {
-        let places =
-            (Arc::clone(&room).acquire_owned().await, Arc::clone(&strangers).acquire_owned().await);
-        let (Ok(place), Ok(stranger)) = places else { return };
-        let Ok((socket, _)) = listener.accept().await else {
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok((socket, peer)) = listener.accept().await else {
             // Out of files, most likely: others must end first.
             sleep(Duration::from_millis(200)).await;
             continue;
         };
         let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
-        tokio::spawn(async move {
-            let _ = socket.set_nodelay(true);
-            if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(socket)).await {
-                drop(stranger);
-                // The server is gone: so is the connection.
-                let _ = accepted.send(Connection { stream, _place: place }).await;
-            }
+        strangers.admit(peer.ip(), |stranger| {
+            let handshake = async move {
+                let _ = socket.set_nodelay(true);
+                if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(socket)).await {
+                    drop(stranger);
+                    // The server is gone: so is the connection.
+                    let _ = accepted.send(Connection { stream, _place: place }).await;
+                }
+            };
+            tokio::spawn(handshake).abort_handle()
         });
     }
 }

@@ -10,11 +10,7 @@ use std::{
     time::Duration,
 };
 
-use gateway_core::{
-    api::ObjectKey,
-    build::Builder,
-    snapshot::{Observed, Snapshot},
-};
+use gateway_core::{api::ObjectKey, build::Builder, snapshot::Observed};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use super::{
@@ -24,7 +20,7 @@ use super::{
     plan::{Plan, observed, plan},
 };
 use crate::{
-    config_stream::{Account, Publisher, Report, needs},
+    config_stream::{Account, Offer, Publisher, Report, needs},
     connect::Connection,
     notice::Notices,
     run::{Changed, DataPlane},
@@ -45,7 +41,7 @@ pub struct Fleet {
     /// As of the last answer.
     failures: BTreeMap<ObjectKey, Vec<Report>>,
     /// What pods have; a Gateway that is refused keeps it.
-    published: BTreeMap<ObjectKey, (Account, Arc<Snapshot>)>,
+    published: BTreeMap<ObjectKey, (Account, Offer)>,
     /// Whether the first status has waited for what is known.
     waited: bool,
     keeper: JoinHandle<()>,
@@ -91,14 +87,12 @@ impl Fleet {
         self.published.retain(|key, _| plan.contains_key(key));
         for (key, snapshot) in needs(builder.snapshot(), builder.topology()) {
             if let Some(wanted) = plan.get(&key).filter(|wanted| wanted.fault.is_none()) {
-                self.published.insert(key, (wanted.account(), Arc::new(snapshot)));
+                let snapshot = Arc::new(snapshot);
+                let offer = Offer { gateway: key.clone(), snapshot, pods: wanted.pods };
+                self.published.insert(key, (wanted.account(), offer));
             }
         }
-        let snapshots = self.published.iter();
-        let snapshots = snapshots.map(|(key, (account, snapshot))| {
-            (account.clone(), (key.clone(), Arc::clone(snapshot)))
-        });
-        self.publisher.publish(snapshots.collect());
+        self.publisher.publish(self.published.values().cloned().collect());
     }
 }
 
