@@ -17,10 +17,11 @@ use super::{
     KINDS,
     keeper::{self, Ends, Provisions},
     objects::Blueprint,
+    offers::Offers,
     plan::{Plan, observed, plan},
 };
 use crate::{
-    config_stream::{Account, Offer, Publisher, Report, needs},
+    config_stream::{Publisher, Report},
     connect::Connection,
     notice::Notices,
     run::{Changed, DataPlane},
@@ -40,8 +41,8 @@ pub struct Fleet {
     told: watch::Receiver<u64>,
     /// As of the last answer.
     failures: BTreeMap<ObjectKey, Vec<Report>>,
-    /// What pods have; a Gateway that is refused keeps it.
-    published: BTreeMap<ObjectKey, (Account, Offer)>,
+    /// What pods are to serve.
+    offers: Offers,
     /// Whether the first status has waited for what is known.
     waited: bool,
     keeper: JoinHandle<()>,
@@ -76,7 +77,7 @@ impl Fleet {
             leads,
             provisions,
             failures: BTreeMap::new(),
-            published: BTreeMap::new(),
+            offers: Offers::default(),
             waited: false,
             keeper,
         }
@@ -84,15 +85,8 @@ impl Fleet {
 
     fn publish(&mut self, builder: &Builder) {
         let plan = self.plan.borrow().clone().unwrap_or_default();
-        self.published.retain(|key, _| plan.contains_key(key));
-        for (key, snapshot) in needs(builder.snapshot(), builder.topology()) {
-            if let Some(wanted) = plan.get(&key).filter(|wanted| wanted.fault.is_none()) {
-                let snapshot = Arc::new(snapshot);
-                let offer = Offer { gateway: key.clone(), snapshot, pods: wanted.pods };
-                self.published.insert(key, (wanted.account(), offer));
-            }
-        }
-        self.publisher.publish(self.published.values().cloned().collect());
+        self.offers.publish(builder, &plan);
+        self.publisher.publish(self.offers.all());
     }
 }
 
@@ -122,7 +116,8 @@ impl DataPlane for Fleet {
     }
 
     fn locate(&mut self, builder: &Builder) {
-        self.publish(builder);
+        self.offers.locate(builder);
+        self.publisher.publish(self.offers.all());
     }
 
     fn show(&mut self, _builder: &Builder) {}

@@ -38,6 +38,8 @@ pub(crate) struct Wanted {
     pub(crate) objects: Option<Vec<Object>>,
     /// How many pods it has at most.
     pub(crate) pods: u32,
+    /// Whether its name is that of an older one's objects.
+    pub(crate) collides: bool,
     /// Why it cannot have any.
     pub(crate) fault: Option<String>,
 }
@@ -69,12 +71,14 @@ pub(crate) fn plan(builder: &Builder, blueprint: &Blueprint) -> Plan {
             name: name.clone(),
             objects: None,
             pods: 0,
+            collides: false,
             fault: None,
         };
         let place = (key.namespace.clone(), name);
         match names.get(&place) {
             // `a-b` of class `c` and `a` of class `b-c`.
             Some(older) => {
+                wanted.collides = true;
                 wanted.fault =
                     Some(format!("its objects would have the names of those of {older}"));
             }
