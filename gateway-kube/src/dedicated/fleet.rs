@@ -106,7 +106,6 @@ impl DataPlane for Fleet {
             let _ = timeout(KNOWN, self.provisions.wait_for(Option::is_some)).await;
         }
         let provisions = self.provisions.borrow_and_update().clone().unwrap_or_default();
-        self.told.mark_unchanged();
         self.failures = self.publisher.failures();
         observed(&plan, builder.topology(), &provisions, &self.failures)
     }

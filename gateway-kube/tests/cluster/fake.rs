@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) requests: Vec<(String, Value)>,
     /// Answers instead of the right ones, each once: a part of `METHOD path`, and the status.
     pub(crate) faults: Vec<(&'static str, u16)>,
+    /// Parts of the JSON of objects that are applied, and what becomes of them.
+    pub(crate) rewrites: Vec<(&'static str, &'static str)>,
     /// Parts of `METHOD path` that are never answered.
     pub(crate) silent: Vec<&'static str>,
     /// Whether nothing is answered.
@@ -79,6 +81,8 @@ impl Fake {
             cuts: 0,
             requests: Vec::new(),
             faults: Vec::new(),
+            // As all quantities, this one has one way to be written.
+            rewrites: vec![("\"0.5\"", "\"500m\"")],
             silent: Vec::new(),
             down: false,
             versions: vec!["v1"],
@@ -356,8 +360,8 @@ impl State {
             || json!({"metadata": {"uid": format!("uid-{}", self.version), "generation": 1}}),
         );
         merge(&mut object, body);
-        // As all quantities, this one has one way to be written.
-        let text = object.to_string().replace("\"0.5\"", "\"500m\"");
+        let rewrite = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
+        let text = self.rewrites.iter().fold(object.to_string(), rewrite);
         let object = serde_json::from_str(&text).expect("it is still JSON");
         if old.as_ref() != Some(&object) {
             self.put(id.clone(), object, old.is_none());

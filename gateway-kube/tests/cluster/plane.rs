@@ -45,6 +45,8 @@ pub(crate) struct Plane {
     pub(crate) unusable: BTreeSet<IpAddr>,
     /// Gateways that are about to serve what they were handed.
     pub(crate) awaited: Arc<watch::Sender<BTreeSet<ObjectKey>>>,
+    /// What of that was heard.
+    pub(crate) heard: Option<watch::Receiver<BTreeSet<ObjectKey>>>,
 }
 
 impl Plane {
@@ -105,8 +107,8 @@ impl DataPlane for Plane {
     }
 
     async fn changed(&mut self) -> Changed {
-        let mut awaited = self.awaited.subscribe();
-        drop(awaited.changed().await);
+        let awaited = self.heard.get_or_insert_with(|| self.awaited.subscribe());
+        awaited.changed().await.expect("the sender is ours");
         Changed::Served
     }
 
