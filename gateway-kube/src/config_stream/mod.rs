@@ -18,6 +18,7 @@ mod reviewed;
 mod revisions;
 mod server;
 mod service;
+mod share;
 mod strangers;
 mod token;
 

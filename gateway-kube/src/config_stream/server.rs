@@ -28,6 +28,7 @@ use crate::notice::Notices;
 use super::{
     publisher::Publisher,
     service::{Authenticate, Configuration},
+    share::{Share, Shares},
     strangers::Strangers,
 };
 
@@ -105,7 +106,7 @@ pub async fn serve(
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Sender<Connection>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let strangers = Strangers::default();
+    let (strangers, shares) = (Strangers::default(), Shares::default());
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         let Ok((socket, peer)) = listener.accept().await else {
@@ -113,6 +114,8 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Se
             sleep(Duration::from_millis(200)).await;
             continue;
         };
+        // Who has too many is hung up on, and pods come again.
+        let Some(share) = shares.take(peer.ip()) else { continue };
         let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
         strangers.admit(peer.ip(), |stranger| {
             let handshake = async move {
@@ -120,7 +123,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Se
                 if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(socket)).await {
                     drop(stranger);
                     // The server is gone: so is the connection.
-                    let _ = accepted.send(Connection { stream, _place: place }).await;
+                    let _ = accepted.send(Connection { stream, _place: (place, share) }).await;
                 }
             };
             tokio::spawn(handshake).abort_handle()
@@ -131,7 +134,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Se
 /// A connection that gives its place back when it ends.
 struct Connection {
     stream: TlsStream<TcpStream>,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Share),
 }
 
 mod io_impls {
