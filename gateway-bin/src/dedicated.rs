@@ -4,7 +4,7 @@
 //! end. Not here: what they need and how they get it (`gateway-kube`).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
@@ -21,7 +21,7 @@ use gateway_core::{
     snapshot::{Observed, Snapshot},
 };
 use gateway_kube::{
-    Access, Connection, DataPlane, Notice, Notices, Settings,
+    Access, Changed, Connection, DataPlane, Notice, Notices, Settings,
     config_stream::{
         Authority, AuthorityError, Publisher, Resolver, TokenReviews, keep_authority, renew,
         serve as serve_configurations,
@@ -200,11 +200,11 @@ impl DataPlane for Plane {
         self.fleet.locate(builder);
     }
 
-    fn settled(&mut self) -> impl Future<Output = ()> {
-        self.fleet.settled()
+    fn awaited(&self) -> BTreeSet<ObjectKey> {
+        self.fleet.awaited()
     }
 
-    fn changed(&mut self) -> impl Future<Output = ()> {
+    fn changed(&mut self) -> impl Future<Output = Changed> {
         self.fleet.changed()
     }
 

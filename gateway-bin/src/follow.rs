@@ -15,11 +15,11 @@ use gateway_core::{
 };
 use gateway_kube::{
     DataPlane as _,
-    config_stream::{BindReport, Event, Following, Received, Reply, follow},
+    config_stream::{BindReport, Event, Following, Received, Reply, follow, revisions},
 };
 use http::Uri;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     time::{MissedTickBehavior, interval},
 };
 
@@ -43,7 +43,7 @@ pub(crate) async fn serve(args: &RunArgs, from: &Uri) -> Result<(), Error> {
         token_file: args.follow.token_file.clone().unwrap_or_default(),
         ca_file: args.follow.ca_file.clone().unwrap_or_default(),
     };
-    let (sender, mut revisions) = mpsc::unbounded_channel();
+    let (sender, mut received) = revisions();
     let (replies, replied) = watch::channel(Reply::default());
     tokio::spawn(follow(following, sender, replied, |event: Event| say(&event.to_string())));
     let mut pod = Pod {
@@ -57,7 +57,7 @@ pub(crate) async fn serve(args: &RunArgs, from: &Uri) -> Result<(), Error> {
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            Some(received) = revisions.recv() => pod.take(received).await,
+            Some(revision) = received.recv() => pod.take(revision).await,
             _ = retry.tick() => pod.retry().await,
             () = signals.asked() => break,
         }

@@ -21,7 +21,7 @@ use gateway_core::{
     snapshot::Snapshot,
 };
 use gateway_kube::config_stream::{
-    Account, Authenticate, Authority, Identity, Publisher, Refusal, Resolver, serve,
+    Account, Authenticate, Authority, Identity, Offer, Publisher, Refusal, Resolver, serve,
 };
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -75,7 +75,8 @@ impl Controller {
 
     fn publish(&self, snapshot: Snapshot) {
         let gateway = ObjectKey::new(Kind::Gateway, "infra", "public");
-        self.publisher.publish(BTreeMap::from([(account(), (gateway, Arc::new(snapshot)))]));
+        let offer = Offer { gateway, snapshot: Arc::new(snapshot), pods: 1 };
+        self.publisher.publish(BTreeMap::from([(account(), offer)]));
     }
 }
 

@@ -21,8 +21,9 @@ use gateway_bin::{
     args::{self, Cli},
     cli::install::manifests,
 };
+use gateway_core::api::Gateway;
 use gateway_kube::{
-    dedicated::PROBE_PORT,
+    dedicated::{GATEWAY_CLASS_NAME, GATEWAY_NAME, MANAGED_BY, PROBE_PORT, labels},
     rbac::{Right, rights},
 };
 use serde_json::{Value, json};
@@ -257,6 +258,39 @@ fn check_ports(documents: &[Value], shape: &str) {
     if shape == "dedicated" {
         assert_eq!(targets, [ports["config"]]);
     }
+}
+
+#[test]
+fn the_port_of_configurations_is_for_pods_of_gateways() {
+    let source = |documents: &[Value]| {
+        let rules = find(documents, "NetworkPolicy")["spec"]["ingress"].as_array().unwrap();
+        let rule = rules.iter().find(|rule| rule["from"].is_array()).unwrap();
+        let [from] = &**rule["from"].as_array().unwrap() else { panic!("{rule}") };
+        from.clone()
+    };
+    let from = source(&install("--shape dedicated"));
+    assert_eq!(from["namespaceSelector"], json!({}));
+    let made = labels(&Gateway::new("infra", "public").class("gateway"), "example.net/us");
+    for (key, value) in from["podSelector"]["matchLabels"].as_object().unwrap() {
+        assert_eq!(made.get(key).map(String::as_str), value.as_str());
+    }
+    let expressions = from["podSelector"]["matchExpressions"].as_array().unwrap();
+    let wanted: BTreeSet<&str> = expressions
+        .iter()
+        .filter(|expression| expression["operator"] == "Exists")
+        .map(|expression| expression["key"].as_str().unwrap())
+        .collect();
+    assert_eq!(wanted, BTreeSet::from([MANAGED_BY, GATEWAY_NAME, GATEWAY_CLASS_NAME]));
+    assert!(wanted.iter().all(|key| made.contains_key(*key)));
+
+    let some =
+        chart(&[("/shape", "dedicated".into()), ("/gatewayNamespaces", json!(["infra", "shop"]))]);
+    let from = source(&documents(&some));
+    assert_eq!(
+        from["namespaceSelector"]["matchExpressions"],
+        json!([{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["infra", "shop"]}])
+    );
+    assert!(from["podSelector"].is_object());
 }
 
 /// The arguments are those of a program that would start, and name ports and Services that exist.

@@ -11,6 +11,8 @@ pub struct Feature {
     pub name: &'static str,
     /// Whether every implementation must have it.
     pub level: Level,
+    /// Which CRDs can express it.
+    pub channel: Channel,
     /// How far it is served.
     pub support: Support,
     /// The folder under `testdata` whose goldens show it; empty as long as nothing does.
@@ -24,6 +26,52 @@ pub enum Level {
     Core,
     /// Optional.
     Extended,
+}
+
+/// The release channel whose CRDs a feature needs.
+///
+/// That is a matter of fields: upstream calls `TLSRouteModeMixed` and
+/// `HTTPRouteDestinationPortMatching` experimental, but the standard CRDs have all that they take.
+/// Since both are served whatever the channel, a class that did not claim them would say less than
+/// is true, and would have to refuse listeners of mixed modes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Both channels have it.
+    Standard,
+    /// Only the experimental CRDs have it.
+    Experimental,
+}
+
+impl Channel {
+    /// The channel as CRDs state it in an annotation. What is not known for certain counts as
+    /// standard, so that nothing is claimed that cannot be asked for.
+    ///
+    /// ```
+    /// use gateway_core::feature::Channel;
+    /// assert_eq!(Channel::of_crds("experimental"), Channel::Experimental);
+    /// assert_eq!(Channel::of_crds(""), Channel::Standard);
+    /// ```
+    #[must_use]
+    pub fn of_crds(stated: &str) -> Self {
+        if stated == Self::Experimental.as_str() { Self::Experimental } else { Self::Standard }
+    }
+
+    /// The name of the channel.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Experimental => "experimental",
+        }
+    }
+
+    /// Whether CRDs of this channel can express the feature `name`. Names that the table does not
+    /// have are those of the embedding program, which knows best.
+    #[must_use]
+    pub fn has(self, name: &str) -> bool {
+        let known = FEATURES.iter().find(|feature| feature.name == name);
+        self == Self::Experimental || known.is_none_or(|feature| feature.channel == self)
+    }
 }
 
 /// How far a feature is served.
@@ -50,11 +98,15 @@ impl Support {
 }
 
 const fn core(name: &'static str, support: Support, goldens: &'static str) -> Feature {
-    Feature { name, level: Level::Core, support, goldens }
+    Feature { name, level: Level::Core, channel: Channel::Standard, support, goldens }
 }
 
 const fn extended(name: &'static str, support: Support, goldens: &'static str) -> Feature {
-    Feature { name, level: Level::Extended, support, goldens }
+    Feature { name, level: Level::Extended, channel: Channel::Standard, support, goldens }
+}
+
+const fn experimental(name: &'static str, support: Support, goldens: &'static str) -> Feature {
+    Feature { name, level: Level::Extended, channel: Channel::Experimental, support, goldens }
 }
 
 /// All features, sorted by name.
@@ -98,9 +150,9 @@ pub const FEATURES: &[Feature] = {
         extended("HTTPRouteRequestPercentageMirror", Served, "filter/mirror"),
         extended("HTTPRouteRequestTimeout", Served, "timeout"),
         extended("HTTPRouteResponseHeaderModification", Served, "filter/header-modifier"),
-        extended("HTTPRouteRetry", Served, "retry"),
-        extended("HTTPRouteRetryBackendTimeout", Served, "retry"),
-        extended("HTTPRouteRetryConnectionError", Served, "retry"),
+        experimental("HTTPRouteRetry", Served, "retry"),
+        experimental("HTTPRouteRetryBackendTimeout", Served, "retry"),
+        experimental("HTTPRouteRetryConnectionError", Served, "retry"),
         extended("HTTPRouteSchemeRedirect", Served, "filter/redirect"),
         extended("ListenerSet", Served, "listenerset"),
         core("Mesh", Planned, ""),
@@ -141,7 +193,9 @@ pub fn served_in_cluster() -> Vec<&'static str> {
 /// The support table of the README, in Markdown.
 #[must_use]
 pub fn support_table() -> String {
-    let mut table = String::from("| feature | level | supported | shown by |\n|---|---|---|---|\n");
+    let mut table = String::from(
+        "| feature | level | channel | supported | shown by |\n|---|---|---|---|---|\n",
+    );
     for feature in FEATURES {
         let level = match feature.level {
             Level::Core => "core",
@@ -154,8 +208,9 @@ pub fn support_table() -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             table,
-            "| {} | {level} | {} | {shown} |",
+            "| {} | {level} | {} | {} | {shown} |",
             feature.name,
+            feature.channel.as_str(),
             feature.support.as_str()
         );
     }
@@ -164,11 +219,24 @@ pub fn support_table() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::FEATURES;
+    use super::{Channel, FEATURES};
 
     #[test]
     fn the_table_is_sorted_and_fits_into_a_status() {
         assert!(FEATURES.is_sorted_by(|a, b| a.name < b.name));
         assert!(FEATURES.len() <= 64, "supportedFeatures holds 64");
+    }
+
+    #[test]
+    fn a_channel_has_what_its_definitions_can_express() {
+        let check = |name: &str, standard: bool| {
+            assert!(Channel::Experimental.has(name), "{name}");
+            assert_eq!(Channel::Standard.has(name), standard, "{name}");
+        };
+        check("HTTPRoute", true);
+        check("TLSRouteModeTerminate", true);
+        check("TLSRouteModeMixed", true);
+        check("HTTPRouteRetry", false);
+        check("example.net/own", true);
     }
 }

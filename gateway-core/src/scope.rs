@@ -29,7 +29,8 @@ pub struct ControllerScope {
     pub regex_limits: RegexLimits,
     /// Seed of the hash tables; a random one keeps clients from choosing colliding hosts.
     pub hash_seed: u64,
-    /// Names for `supportedFeatures` of GatewayClasses; sorted when they are written.
+    /// Names for `supportedFeatures` of GatewayClasses; sorted when they are written, and only those
+    /// that the installed CRDs can express.
     pub supported_features: &'static [&'static str],
     /// Looks into certificates; without one only their PEM frame is checked.
     pub certificate_check: Option<Arc<dyn CertificateCheck>>,

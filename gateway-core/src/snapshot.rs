@@ -19,9 +19,17 @@ pub struct Observed {
     pub gateway_addresses: BTreeMap<ObjectKey, Vec<GatewayStatusAddress>>,
     /// Gateways whose data plane does not serve yet, each with the reason. Others count as served.
     pub unready: BTreeMap<ObjectKey, String>,
-    /// The version of the installed CRDs as they state it, such as `v1.6.1`; none if nobody has
-    /// looked, empty if they state none.
-    pub bundle_version: Option<String>,
+    /// What the installed CRDs state about themselves; none if nobody has looked.
+    pub bundle: Option<Bundle>,
+}
+
+/// Which CRDs of the Gateway API are installed, as they state it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bundle {
+    /// Their version, such as `v1.6.1`; empty if they state none.
+    pub version: String,
+    /// Their release channel, `standard` or `experimental`; empty if they state none.
+    pub channel: String,
 }
 
 /// Whether a socket could be opened.

@@ -3,9 +3,10 @@
 //! In: messages of the watches, what the CRDs are, whether we lead. Out: calls of the [`DataPlane`],
 //! jobs for the writer. Not here: waiting for news (`run`), and how any of that is done.
 //!
-//! Status is written after the data plane serves what it tells, never before.
+//! Status is written after the data plane serves what it tells (`wait`).
 
 mod keep;
+mod wait;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +18,7 @@ use std::{
 use gateway_core::{
     api::{Kind, ObjectKey},
     build::Builder,
-    snapshot::{BindState, Change, Observed},
+    snapshot::{BindState, Bundle, Change, Observed},
 };
 use kube::Client;
 use tokio::{
@@ -61,8 +62,8 @@ pub(crate) struct Controller<'p, P> {
     watches: Watches,
     store: Store,
     served: Option<Served>,
-    /// Whether the version of the CRDs is known, as far as it can be.
-    bundle: Option<Option<String>>,
+    /// Which CRDs there are, as far as it can be known; none as long as nobody has looked.
+    bundle: Option<Option<Bundle>>,
     builder: Builder,
     /// What was taken and is not built yet.
     taken: Taken,
@@ -78,6 +79,8 @@ pub(crate) struct Controller<'p, P> {
     /// When what changed is kept on disk, or read from there as long as nothing is served.
     cache_at: Option<Instant>,
     pub(crate) writer: Writer,
+    /// Statuses that wait for the data plane, each with the time up to which.
+    waiting: BTreeMap<ObjectKey, Instant>,
     leads: bool,
 }
 
@@ -108,6 +111,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
                 settings.controller_name.clone(),
                 Arc::clone(notices),
             ),
+            waiting: BTreeMap::new(),
             leads: false,
             client,
             settings,
@@ -119,7 +123,8 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     /// When something is to be done that nobody else calls for.
     pub(crate) fn due(&self) -> Option<Instant> {
-        [self.writer.due(), self.held_until, self.show_at, self.cache_at]
+        let waiting = self.waiting.values().min().copied();
+        [self.writer.due(), self.held_until, self.show_at, self.cache_at, waiting]
             .into_iter()
             .flatten()
             .min()
@@ -154,13 +159,14 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             Found::Served(served) => self.served = Some(served),
             Found::Missing(kinds) => notices(Notice::Missing(kinds)),
             Found::Undiscovered(error) => notices(Notice::Undiscovered(error)),
-            Found::Bundle(version) => self.bundle = Some(version),
+            Found::Bundle(bundle) => self.bundle = Some(bundle),
         }
     }
 
     pub(crate) async fn lead(&mut self, leads: bool) {
         self.leads = leads;
         self.writer.clear();
+        self.waiting.clear();
         self.plane.lead(self.writes());
         if leads {
             self.push_all();
@@ -173,6 +179,11 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     /// Builds and serves what was taken, unless something that it names is still to be read.
     pub(crate) async fn settle(&mut self) {
+        let changes = &self.taken.changes;
+        if self.begun && !changes.is_empty() && changes.iter().all(is_slice) {
+            // They name nothing.
+            return self.locate().await;
+        }
         self.follow();
         if !self.begun {
             if self.can_begin() {
@@ -187,11 +198,12 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             // However many watches begin meanwhile.
             let until = *self.held_until.get_or_insert(now + HELD);
             if now < until {
-                return;
+                return self.locate().await;
             }
         }
         self.held_until = None;
-        self.build().await;
+        let taken = std::mem::take(&mut self.taken);
+        self.build(taken).await;
     }
 
     /// Watches what is served and what is named.
@@ -242,11 +254,19 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         (self.settings.notices)(Notice::Serving { gateways, routes });
     }
 
-    async fn build(&mut self) {
-        let Taken { changes, stored, .. } = std::mem::take(&mut self.taken);
+    /// Builds endpoints alone, which wait for nothing.
+    async fn locate(&mut self) {
+        let changes = std::mem::take(&mut self.taken.changes);
+        let (slices, rest) = changes.into_iter().partition(is_slice);
+        self.taken.changes = rest;
+        self.build(Taken { changes: slices, ..Taken::default() }).await;
+    }
+
+    async fn build(&mut self, taken: Taken) {
+        let Taken { changes, stored, .. } = taken;
         let kinds: BTreeSet<Kind> = changes.iter().filter_map(kind).collect();
         let applied = self.builder.apply(changes);
-        let bundle = self.observed.as_ref().map(|observed| &observed.bundle_version);
+        let bundle = self.observed.as_ref().map(|observed| &observed.bundle);
         let rebundled = bundle != self.bundle.as_ref();
         if applied.retabled || !applied.changed.is_empty() {
             self.changed();
@@ -262,7 +282,6 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             if applied.retabled {
                 self.plane.route(&self.builder);
             }
-            self.plane.settled().await;
         }
         if !self.leads && stored.iter().any(|key| key.kind == Kind::Gateway) {
             self.reassign().await;
@@ -299,7 +318,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     /// Adds what the data plane does not know.
     fn complete(&self, claims: &[address::Claim], observed: &mut Observed) {
-        observed.bundle_version = self.bundle.clone().flatten();
+        observed.bundle = self.bundle.clone().flatten();
         if self.settings.pool.is_empty() {
             return;
         }
@@ -344,12 +363,6 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         self.leads && self.begun
     }
 
-    fn push(&mut self, keys: impl IntoIterator<Item = ObjectKey>) {
-        if self.writes() {
-            keys.into_iter().for_each(|key| self.writer.push(Job::Status(key)));
-        }
-    }
-
     /// Has every status compared with what is stored.
     fn push_all(&mut self) {
         if self.begun {
@@ -392,6 +405,10 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         // What is not written by then, the next leader writes.
         let _ = timeout(LAST_WRITES, last).await;
     }
+}
+
+fn is_slice(change: &Change) -> bool {
+    kind(change) == Some(Kind::EndpointSlice)
 }
 
 fn kind(change: &Change) -> Option<Kind> {

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use gateway_core::api::Kind;
+use gateway_core::{api::Kind, snapshot::Bundle};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client,
@@ -27,11 +27,12 @@ use crate::{
     watch::{Pauses, of_client},
 };
 
-/// The CRD whose annotation tells the version of all.
+/// The CRD whose annotations tell the version and the channel of all.
 const CLASSES: &str = "gatewayclasses.gateway.networking.k8s.io";
 
-/// The annotation.
+/// The annotations.
 const BUNDLE_VERSION: &str = "gateway.networking.k8s.io/bundle-version";
+const CHANNEL: &str = "gateway.networking.k8s.io/channel";
 
 /// The groups whose CRDs matter.
 const GROUPS: &[&str] = &[".gateway.networking.k8s.io", ".gateway.networking.x-k8s.io"];
@@ -56,8 +57,8 @@ pub(crate) enum Found {
     Missing(Vec<Kind>),
     /// Discovery failed, after it did not; it is repeated.
     Undiscovered(String),
-    /// The version of the CRDs; none if we may not look.
-    Bundle(Option<String>),
+    /// Which CRDs there are; none if we may not look.
+    Bundle(Option<Bundle>),
 }
 
 /// Looks which kinds are served until nobody listens; at once when `again` says so.
@@ -153,31 +154,31 @@ pub(crate) async fn follow_bundle(client: Client, again: Arc<Notify>, found: mps
     let api = Api::<PartialObjectMeta<CustomResourceDefinition>>::all(client);
     let events = watcher::watcher(api, watcher::Config::default()).backoff(Pauses::new());
     let mut events = std::pin::pin!(events);
-    let mut version: Option<String> = None;
+    let mut bundle: Option<Bundle> = None;
     let mut told = None;
     let mut listed = false;
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Apply(crd) | Event::InitApply(crd)) if is_ours(&crd) => {
                 if crd.metadata.name.as_deref() == Some(CLASSES) {
-                    version = Some(bundle_version(&crd));
+                    bundle = Some(stated(&crd));
                 }
                 again.notify_one();
             }
             Ok(Event::Delete(crd)) if is_ours(&crd) => again.notify_one(),
             Ok(Event::InitDone) => listed = true,
             Ok(_) => continue,
-            // Without the right to look the version stays unknown.
+            // Without the right to look they stay unknown.
             Err(_) => listed = true,
         }
-        if listed && told.as_ref() != Some(&version) {
-            told = Some(version.clone());
-            if found.send(Found::Bundle(version.clone())).await.is_err() {
+        if listed && told.as_ref() != Some(&bundle) {
+            told = Some(bundle.clone());
+            if found.send(Found::Bundle(bundle.clone())).await.is_err() {
                 return;
             }
         }
     }
-    // A watcher never ends by itself; should it, the version is what was seen last.
+    // A watcher never ends by itself; should it, they are what was seen last.
     sleep(ROUND).await;
 }
 
@@ -186,7 +187,8 @@ fn is_ours(crd: &PartialObjectMeta<CustomResourceDefinition>) -> bool {
     GROUPS.iter().any(|group| name.ends_with(group))
 }
 
-fn bundle_version(crd: &PartialObjectMeta<CustomResourceDefinition>) -> String {
+fn stated(crd: &PartialObjectMeta<CustomResourceDefinition>) -> Bundle {
     let annotations = crd.metadata.annotations.as_ref();
-    annotations.and_then(|all| all.get(BUNDLE_VERSION)).cloned().unwrap_or_default()
+    let value = |name| annotations.and_then(|all| all.get(name)).cloned().unwrap_or_default();
+    Bundle { version: value(BUNDLE_VERSION), channel: value(CHANNEL) }
 }

@@ -43,5 +43,5 @@ pub use error::Error;
 pub use lease::Election;
 pub use notice::{Notice, Notices};
 pub use pool::{AddressPool, AddressRange};
-pub use run::{DataPlane, Settings, run};
+pub use run::{Changed, DataPlane, Settings, run};
 pub use signpost::Signposts;

@@ -77,6 +77,13 @@ pub enum Notice {
         /// Why.
         error: String,
     },
+    /// An object of a Gateway was applied, and is not as it should be all the same. Told once of each.
+    Changed {
+        /// The object.
+        object: String,
+        /// Where it differs.
+        difference: String,
+    },
     /// Objects that Gateways are made of cannot be listed or watched; it is tried again.
     Unseen {
         /// Of which kind.
@@ -143,6 +150,11 @@ impl fmt::Display for Notice {
             Self::Unapplied { object, error } => {
                 write!(f, "cannot apply {object}, trying again: {error}")
             }
+            Self::Changed { object, difference } => write!(
+                f,
+                "{object} was applied, but {difference}: a webhook or the API server changes it; it \
+                 is left so"
+            ),
             Self::Unseen { objects, error } => {
                 write!(f, "cannot watch {objects}, what is known of them stays: {error}")
             }

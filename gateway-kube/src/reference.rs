@@ -3,38 +3,46 @@
 //! In: a snapshot. Out: their keys; nothing else of these kinds is ever asked for. Not here: whether
 //! a reference is allowed (`gateway-core` judges that) or its target exists.
 
+mod backend;
+
 use std::collections::BTreeSet;
 
 use gateway_core::{
     api::{
-        BackendTlsPolicy, CORE_GROUP, Gateway, GatewayClass, Kind, Listener, ListenerSet,
-        ObjectKey, Resource, SecretObjectReference, is_dns_label, is_dns_subdomain,
+        CORE_GROUP, Gateway, GatewayClass, Kind, Listener, ListenerSet, ObjectKey, Resource,
+        SecretObjectReference, is_dns_label, is_dns_subdomain,
     },
     scope::{ControllerScope, Ownership},
     snapshot::{Change, Snapshot},
 };
 
+use backend::Backends;
+
 /// The Secrets and ConfigMaps that objects of ours name, those that are yet to be applied included.
-pub(crate) fn references(
-    snapshot: &Snapshot,
-    changes: &[Change],
+pub(crate) fn references<'a>(
+    snapshot: &'a Snapshot,
+    changes: &'a [Change],
     scope: &ControllerScope,
 ) -> BTreeSet<ObjectKey> {
-    let mut all = Referring::default();
+    let mut all = Referring::<'a>::default();
     all.classes.extend(snapshot.gateway_classes().values().map(|class| &**class));
     all.gateways.extend(snapshot.gateways().values().map(|gateway| &**gateway));
     all.sets.extend(snapshot.listener_sets().values().map(|set| &**set));
-    all.policies.extend(snapshot.backend_tls_policies().values().map(|policy| &**policy));
+    snapshot.backend_tls_policies().values().for_each(|policy| all.backends.policy(policy));
+    snapshot.backends().values().for_each(|backend| all.backends.backend(backend));
     for change in changes {
         match change {
             Change::Upsert(Resource::GatewayClass(class)) => all.classes.push(class),
             Change::Upsert(Resource::Gateway(gateway)) => all.gateways.push(gateway),
             Change::Upsert(Resource::ListenerSet(set)) => all.sets.push(set),
-            Change::Upsert(Resource::BackendTlsPolicy(policy)) => all.policies.push(policy),
+            Change::Upsert(Resource::BackendTlsPolicy(policy)) => all.backends.policy(policy),
+            Change::Upsert(Resource::XBackend(backend)) => all.backends.backend(backend),
             _ => {}
         }
     }
-    all.references(scope)
+    let mut found = all.references(scope);
+    all.backends.named(snapshot, changes, &mut found);
+    found
 }
 
 /// Whether a Gateway is of a class of ours.
@@ -50,7 +58,7 @@ struct Referring<'a> {
     classes: Vec<&'a GatewayClass>,
     gateways: Vec<&'a Gateway>,
     sets: Vec<&'a ListenerSet>,
-    policies: Vec<&'a BackendTlsPolicy>,
+    backends: Backends<'a>,
 }
 
 impl Referring<'_> {
@@ -82,12 +90,6 @@ impl Referring<'_> {
             let (parent, namespace) = (&set.spec.parent_ref, &*set.metadata.namespace);
             if ours.contains(&(parent.namespace.as_deref().unwrap_or(namespace), &*parent.name)) {
                 of_listeners(&set.spec.listeners, namespace, &mut found);
-            }
-        }
-        for policy in &self.policies {
-            for reference in &policy.spec.validation.ca_certificate_refs {
-                let (group, namespace) = (reference.group(), &policy.metadata.namespace);
-                of_config_map(group, &reference.kind, namespace, &reference.name, &mut found);
             }
         }
         found
@@ -195,6 +197,38 @@ mod tests {
         )
     }
 
+    fn policy(name: &str, service: &str) -> Resource {
+        resource(
+            Kind::BackendTlsPolicy,
+            json!({
+                "metadata": {"namespace": "app", "name": name},
+                "spec": {
+                    "targetRefs": [{"group": "", "kind": "Service", "name": service}],
+                    "validation": {"caCertificateRefs": [
+                        {"group": "", "kind": "ConfigMap", "name": format!("{name}-ca")},
+                        {"group": "", "kind": "Secret", "name": "no-ca"},
+                    ]},
+                },
+            }),
+        )
+    }
+
+    fn backend(name: &str, mode: &str) -> Resource {
+        resource(
+            Kind::XBackend,
+            json!({
+                "metadata": {"namespace": "app", "name": name},
+                "spec": {"tls": {
+                    "mode": mode,
+                    "clientCertificateRef": {"name": format!("{name}-client")},
+                    "validation": {"caCertificateRefs": [
+                        {"group": "", "kind": "ConfigMap", "name": format!("{name}-ca")},
+                    ]},
+                }},
+            }),
+        )
+    }
+
     #[test]
     fn only_what_objects_of_ours_name_is_asked_for() {
         let resources = [
@@ -222,24 +256,38 @@ mod tests {
                     },
                 }),
             ),
+            policy("policy", "app"),
+            policy("lonely", "nobody"),
+            backend("outside", "ClientAndServer"),
+            backend("checked", "ServerOnly"),
+            backend("plain", "None"),
+            backend("lonely", "ClientAndServer"),
             resource(
-                Kind::BackendTlsPolicy,
+                Kind::HttpRoute,
                 json!({
-                    "metadata": {"namespace": "app", "name": "policy"},
-                    "spec": {"validation": {"caCertificateRefs": [
-                        {"group": "", "kind": "ConfigMap", "name": "backend-ca"},
-                        {"group": "", "kind": "Secret", "name": "no-ca"},
-                    ]}},
+                    "metadata": {"namespace": "app", "name": "route"},
+                    "spec": {"rules": [{
+                        "backendRefs": [
+                            {"name": "app", "port": 443},
+                            {"group": "gateway.networking.x-k8s.io", "kind": "XBackend", "name": "plain"},
+                            {"group": "gateway.networking.x-k8s.io", "kind": "XBackend", "name": "outside"},
+                        ],
+                        "filters": [{"type": "RequestMirror", "requestMirror": {"backendRef":
+                            {"group": "gateway.networking.x-k8s.io", "kind": "XBackend", "name": "checked"}}}],
+                    }]},
                 }),
             ),
         ];
         let scope = ControllerScope::of_class("example.net/us");
         let expect = [
+            "Secret app/outside-client",
             "Secret infra/gw-cert",
             "Secret infra/gw-client",
             "Secret other/other-cert",
             "Secret team/set-cert",
-            "ConfigMap app/backend-ca",
+            "ConfigMap app/checked-ca",
+            "ConfigMap app/outside-ca",
+            "ConfigMap app/policy-ca",
             "ConfigMap infra/class",
             "ConfigMap infra/gw-ca",
             "ConfigMap infra/gw-parameters",

@@ -5,7 +5,12 @@
 //! (`controller`).
 
 use std::{
-    collections::BTreeMap, future::Future, net::IpAddr, path::PathBuf, sync::Arc, time::Duration,
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
 };
 
 use gateway_core::{api::ObjectKey, build::Builder, scope::ControllerScope, snapshot::Observed};
@@ -31,6 +36,15 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Messages that watches may be ahead.
 const MESSAGES: usize = 1024;
 
+/// What came of what a data plane was handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// [`DataPlane::serve`] would tell something else than it did.
+    Observed,
+    /// [`DataPlane::awaited`] may have fewer than before.
+    Served,
+}
+
 /// What serves requests.
 pub trait DataPlane {
     /// Serves everything that `builder` has. Gateways that name no address have those of `own`.
@@ -51,13 +65,15 @@ pub trait DataPlane {
     /// changes, once for many.
     fn show(&mut self, builder: &Builder);
 
-    /// Ready when everything that was handed over is served, or it takes too long to wait for.
-    fn settled(&mut self) -> impl Future<Output = ()> {
-        std::future::ready(())
+    /// The Gateways that are about to serve what was handed over last, but do not yet. What is told
+    /// about them waits a moment.
+    fn awaited(&self) -> BTreeSet<ObjectKey> {
+        BTreeSet::new()
     }
 
-    /// Ready when [`DataPlane::serve`] would tell something else than it did. Never before it did.
-    fn changed(&mut self) -> impl Future<Output = ()> {
+    /// Ready when something came of what was handed over. Never before [`DataPlane::serve`] was
+    /// called.
+    fn changed(&mut self) -> impl Future<Output = Changed> {
         std::future::pending()
     }
 
@@ -135,10 +151,16 @@ pub async fn run(
                 let leads = *campaign.leading.borrow_and_update();
                 controller.lead(leads).await;
             }
-            () = controller.plane.changed() => controller.serve().await,
+            changed = controller.plane.changed() => {
+                if changed == Changed::Observed {
+                    controller.serve().await;
+                }
+                controller.release();
+            }
             written = controller.writer.next() => controller.written(written),
             () = sleep_until(due) => {
                 controller.settle().await;
+                controller.release();
                 controller.remember().await;
                 controller.show();
             }

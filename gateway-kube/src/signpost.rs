@@ -91,7 +91,10 @@ fn plan(builder: &Builder, observed: &Observed, controller_name: &str) -> Plan {
             .then(|| objects(gateway, &name, key, topology, observed, controller_name))
             .flatten();
         let gateway = Arc::clone(gateway);
-        plan.insert(key.clone(), Wanted { gateway, name, objects, fault: None });
+        plan.insert(
+            key.clone(),
+            Wanted { gateway, name, objects, pods: 0, collides: false, fault: None },
+        );
     }
     plan
 }

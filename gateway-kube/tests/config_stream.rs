@@ -15,15 +15,10 @@ use gateway_core::{
     snapshot::{Change, Snapshot},
 };
 use gateway_kube::config_stream::{
-    Account, Authenticate, Authority, BindReport, Event, Following, Identity, Publisher, Received,
-    Refusal, Reply, Resolver, follow, serve,
+    Account, Authenticate, Authority, BindReport, Event, Following, Identity, Offer, Publisher,
+    Refusal, Reply, Resolver, RevisionReceiver, follow, revisions, serve,
 };
-use tokio::{
-    net::TcpListener,
-    runtime::Runtime,
-    sync::{mpsc, watch},
-    time::timeout,
-};
+use tokio::{net::TcpListener, runtime::Runtime, sync::watch, time::timeout};
 
 /// A token is `NAMESPACE/NAME` of a service account.
 struct Plain;
@@ -79,10 +74,8 @@ impl Controller {
             .iter()
             .map(|(name, snapshot)| {
                 let account = Account { namespace: "infra".into(), name: (*name).into() };
-                (
-                    account,
-                    (ObjectKey::new(Kind::Gateway, "infra", name), Arc::new(snapshot.clone())),
-                )
+                let gateway = ObjectKey::new(Kind::Gateway, "infra", name);
+                (account, Offer { gateway, snapshot: Arc::new(snapshot.clone()), pods: 1 })
             })
             .collect();
         self.publisher.publish(snapshots);
@@ -105,7 +98,7 @@ impl Controller {
 }
 
 struct DataPlane {
-    revisions: mpsc::UnboundedReceiver<Received>,
+    revisions: RevisionReceiver,
     replies: watch::Sender<Reply>,
     events: Arc<Mutex<Vec<Event>>>,
     event: watch::Receiver<usize>,
@@ -126,7 +119,7 @@ impl DataPlane {
             token_file: file("token", &format!("{token}\n")),
             ca_file: file("ca.crt", authority.certificate()),
         };
-        let (sender, revisions) = mpsc::unbounded_channel();
+        let (sender, revisions) = revisions();
         let (replies, replied) = watch::channel(Reply::default());
         let events = Arc::new(Mutex::new(Vec::new()));
         let (count, event) = watch::channel(0);
@@ -205,16 +198,21 @@ async fn a_data_plane_follows_and_reports() {
     let second = plane.take().await;
     assert_eq!(second, first + 1);
     assert_eq!(plane.keys(), ["Gateway infra/a", "ConfigMap infra/small"]);
-    // Somebody waits for the data plane, until it serves the revision or is given up.
-    let publisher = controller.publisher.clone();
-    let mut waiting = tokio::spawn(async move { publisher.acknowledged().await });
-    assert!(timeout(Duration::from_millis(50), &mut waiting).await.is_err());
+    // It is waited for until it serves the revision.
+    let awaited = |expect: &'static [&str]| {
+        let publisher = controller.publisher.clone();
+        async move {
+            let names =
+                || publisher.awaited().iter().map(|key| key.name.to_string()).collect::<Vec<_>>();
+            let mut told = publisher.told();
+            let found = told.wait_for(|_| names() == expect);
+            drop(timeout(Duration::from_secs(30), found).await.expect("in time"));
+        }
+    };
+    awaited(&["a"]).await;
     plane.reply(second, None);
-    timeout(Duration::from_secs(30), waiting).await.expect("served").expect("no panic");
+    awaited(&[]).await;
     assert!(controller.publisher.failures().is_empty());
-    controller.publish(&[("a", [gateway("a"), map("small", 2)].into_iter().collect())]);
-    controller.publisher.give_up();
-    timeout(Duration::from_secs(30), controller.publisher.acknowledged()).await.expect("given up");
 }
 
 #[tokio::test]
@@ -257,7 +255,7 @@ async fn each_account_gets_its_own_gateway_alone() {
     }
     let mut stranger = DataPlane::start(controller.address, &authority, "infra/c");
     stranger.lost("no Gateway has the service account infra/c").await;
-    assert!(stranger.revisions.try_recv().is_err());
+    assert!(stranger.revisions.try_recv().is_none());
 }
 
 #[tokio::test]
@@ -267,11 +265,43 @@ async fn wrong_tokens_and_wrong_authorities_are_refused() {
     controller.publish(&[("a", [gateway("a")].into_iter().collect())]);
     let mut plane = DataPlane::start(controller.address, &authority, "forged");
     plane.lost("the token is not valid").await;
-    assert!(plane.revisions.try_recv().is_err());
+    assert!(plane.revisions.try_recv().is_none());
     let other = Authority::new().expect("there is randomness");
     let mut plane = DataPlane::start(controller.address, &other, "infra/a");
     plane.lost("certificate").await;
-    assert!(plane.revisions.try_recv().is_err());
+    assert!(plane.revisions.try_recv().is_none());
+}
+
+#[tokio::test]
+async fn who_has_more_streams_than_pods_is_told_so() {
+    let authority = authority();
+    let controller = Controller::start(&authority, "127.0.0.1:0").await;
+    controller.publish(&[("a", [gateway("a")].into_iter().collect())]);
+    let mut planes = Vec::new();
+    for _ in 0..10 {
+        let mut plane = DataPlane::start(controller.address, &authority, "infra/a");
+        plane.take().await;
+        planes.push(plane);
+    }
+    let mut more = DataPlane::start(controller.address, &authority, "infra/a");
+    more.lost("infra/a has 10 streams already").await;
+    // There is room again once one has ended.
+    drop(planes.pop());
+    more.take().await;
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_keep_nobody_out() {
+    let authority = authority();
+    let controller = Controller::start(&authority, "127.0.0.1:0").await;
+    controller.publish(&[("a", [gateway("a")].into_iter().collect())]);
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(tokio::net::TcpStream::connect(controller.address).await.expect("it listens"));
+    }
+    let mut plane = DataPlane::start(controller.address, &authority, "infra/a");
+    let taken = timeout(Duration::from_secs(5), plane.take()).await;
+    assert!(taken.is_ok(), "it waits for strangers");
 }
 
 #[tokio::test]
@@ -307,7 +337,7 @@ async fn a_slow_data_plane_gets_the_last_state() {
         received += 1;
     }
     assert!(received <= 200, "{received}");
-    assert!(matches!(plane.revisions.try_recv(), Err(mpsc::error::TryRecvError::Empty)));
+    assert!(plane.revisions.try_recv().is_none());
 }
 
 #[test]

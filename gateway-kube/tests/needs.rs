@@ -254,3 +254,64 @@ fn a_secret_is_no_authority() {
     assert_eq!(maps, ["ConfigMap infra/behind", "ConfigMap infra/front"]);
     assert!(needed.secrets().is_empty());
 }
+
+/// A route to the outside, with a certificate to show there.
+const OUTSIDE: &str = r"
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {namespace: infra, name: shop}
+spec:
+  gatewayClassName: gateway
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {namespace: infra, name: shop}
+spec:
+  parentRefs: [{name: shop}]
+  rules:
+  - backendRefs: [{group: gateway.networking.x-k8s.io, kind: XBackend, name: outside}]
+---
+apiVersion: gateway.networking.x-k8s.io/v1alpha1
+kind: XBackend
+metadata: {namespace: infra, name: outside}
+spec:
+  type: ExternalHostname
+  externalHostname: {hostname: www.example.com}
+  port: {port: 443}
+  tls:
+    mode: ClientAndServer
+    clientCertificateRef: {name: client}
+    validation:
+      hostname: www.example.com
+      caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {namespace: infra, name: client}
+type: kubernetes.io/tls
+data: {tls.crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmVBPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=, tls.key: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCmVBPT0KLS0tLS1FTkQgUFJJVkFURSBLRVktLS0tLQo=}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {namespace: infra, name: ca}
+data: {ca.crt: '-----BEGIN CERTIFICATE-----
+
+    eA==
+
+    -----END CERTIFICATE-----
+
+    '}
+";
+
+#[test]
+fn a_backend_outside_comes_with_what_its_tls_names() {
+    let snapshot = parse(OUTSIDE.trim());
+    let topology = build(&snapshot, &ControllerScope::all().shared_sockets(false)).topology;
+    let needs = needs(&snapshot, &topology);
+    let needed = &needs[&ObjectKey::new(Kind::Gateway, "infra", "shop")];
+    let keys = needed.secrets().keys().chain(needed.config_maps().keys());
+    let keys: Vec<String> = keys.map(ToString::to_string).collect();
+    assert_eq!(keys, ["Secret infra/client", "ConfigMap infra/ca"]);
+}

@@ -10,6 +10,7 @@ use crate::{
         ConditionType, Gateway, GatewayClass, GatewayClassStatus, Kind, ObjectKey, Reason,
         SupportedFeature,
     },
+    feature::Channel,
     scope::{ControllerScope, Ownership},
 };
 
@@ -124,7 +125,8 @@ fn class_status(
         Reason::Accepted,
         "the class is ours",
     );
-    if let Some(version) = &given.snapshot.observed.bundle_version {
+    let bundle = given.snapshot.observed.bundle.as_ref();
+    if let Some(version) = bundle.map(|bundle| &bundle.version) {
         conditions = conditions.verdict(
             ConditionType::SupportedVersion,
             version_fault(version).as_ref(),
@@ -135,6 +137,8 @@ fn class_status(
     let conditions = conditions.finish();
     // SPEC: supportedFeatures is in ascending order.
     let mut names = given.scope.supported_features.to_vec();
+    let channel = Channel::of_crds(bundle.map_or("", |bundle| &bundle.channel));
+    names.retain(|name| channel.has(name));
     names.sort_unstable();
     let feature = |name: &str| SupportedFeature { name: name.to_owned() };
     GatewayClassStatus { conditions, supported_features: names.into_iter().map(feature).collect() }

@@ -1,7 +1,7 @@
 //! A data plane's end of the stream.
 //!
 //! In: where the controller is, and reports of what became of revisions. Out: revisions, for as long
-//! as somebody takes them. Not here: serving them.
+//! as somebody takes them; who is slow gets several as one. Not here: serving them.
 //!
 //! A stream that breaks is begun anew after a pause that doubles and is shortened by chance, so that
 //! the pods of a large cluster do not come all at once. What was received stays.
@@ -28,7 +28,7 @@ use rustls::{
 };
 use tokio::{
     net::TcpStream,
-    sync::{mpsc, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -40,6 +40,7 @@ use crate::watch::Pauses;
 use super::{
     message::{Assembled, Assembler, BindMessage, Chunk, LARGEST_MESSAGE, ReportMessage},
     publisher::{BindReport, lock},
+    revisions::{Received, RevisionSender},
     service::PATH,
 };
 
@@ -58,15 +59,6 @@ pub struct Following {
     pub token_file: PathBuf,
     /// The file with the authority that vouches for the controller; read for each connection.
     pub ca_file: PathBuf,
-}
-
-/// A revision of the configuration.
-#[derive(Clone, Debug)]
-pub struct Received {
-    /// Its number, to be named in the [`Reply`].
-    pub number: u64,
-    /// What is new, differs or is gone.
-    pub changes: Vec<Change>,
 }
 
 /// What became of a revision.
@@ -111,7 +103,7 @@ type Numbers = Arc<Mutex<BTreeMap<u64, u64>>>;
 /// Follows the configuration until nobody takes revisions any more.
 pub async fn follow(
     following: Following,
-    revisions: mpsc::UnboundedSender<Received>,
+    revisions: RevisionSender,
     replies: watch::Receiver<Reply>,
     tell: impl Fn(Event) + Send,
 ) {
@@ -139,7 +131,7 @@ pub async fn follow(
 
 struct Follower<T> {
     following: Following,
-    revisions: mpsc::UnboundedSender<Received>,
+    revisions: RevisionSender,
     replies: watch::Receiver<Reply>,
     tell: T,
     /// The objects that were received and not removed.
@@ -173,15 +165,13 @@ impl<T: Fn(Event)> Follower<T> {
                     (self.tell)(Event::Following);
                 }
                 *received += 1;
-                if !self.take(revision, &numbers) {
-                    return Ok(());
-                }
+                self.take(revision, &numbers);
             }
         }
     }
 
-    /// Hands a revision on. Says whether somebody takes it.
-    fn take(&mut self, revision: Assembled, numbers: &Numbers) -> bool {
+    /// Hands a revision on.
+    fn take(&mut self, revision: Assembled, numbers: &Numbers) {
         for error in revision.unreadable {
             (self.tell)(Event::Unreadable(error.to_string()));
         }
@@ -198,7 +188,10 @@ impl<T: Fn(Event)> Follower<T> {
         changes.extend(gone.map(Change::Remove));
         self.number += 1;
         lock(numbers).insert(self.number, revision.revision);
-        self.revisions.send(Received { number: self.number, changes }).is_ok()
+        if let Some(skipped) = self.revisions.put(Received { number: self.number, changes }) {
+            // Nobody will ever reply to it.
+            lock(numbers).remove(&skipped);
+        }
     }
 
     async fn connect(&self) -> Result<tonic::transport::Channel, String> {

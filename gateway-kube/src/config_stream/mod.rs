@@ -14,17 +14,23 @@ mod client;
 mod message;
 mod needs;
 mod publisher;
+mod reviewed;
+mod revisions;
 mod server;
 mod service;
+mod share;
+mod strangers;
 mod token;
 
 /// Whom the tokens of data planes are for.
 pub const AUDIENCE: &str = "gateway-rs.github.io/config";
 
 pub use authority::{Authority, AuthorityError, keep_authority, renew};
-pub use client::{Event, Following, Received, Reply, follow};
+pub use client::{Event, Following, Reply, follow};
 pub use needs::needs;
-pub use publisher::{Account, BindReport, Publisher, Report};
+pub(crate) use needs::{SERVICE_NAME, needs_of};
+pub use publisher::{Account, BindReport, Offer, Publisher, Report};
+pub use revisions::{Received, RevisionReceiver, RevisionSender, revisions};
 pub use server::{Resolver, serve};
 pub use service::{Authenticate, Identity, Refusal};
 pub use token::TokenReviews;

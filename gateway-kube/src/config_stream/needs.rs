@@ -27,14 +27,23 @@ use gateway_core::{
 const SECRET_KEYS: &[&str] = &["tls.crt", "tls.key"];
 
 /// The label of an EndpointSlice that names its Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// What each Gateway with a listener in the topology needs.
 #[must_use]
 pub fn needs(snapshot: &Snapshot, topology: &Topology) -> BTreeMap<ObjectKey, Snapshot> {
+    needs_of(snapshot, topology, |_| true)
+}
+
+/// What each Gateway that is `wanted` needs.
+pub(crate) fn needs_of(
+    snapshot: &Snapshot,
+    topology: &Topology,
+    wanted: impl Fn(&ObjectKey) -> bool,
+) -> BTreeMap<ObjectKey, Snapshot> {
     let index = Index::new(snapshot);
     let mut all: BTreeMap<&ObjectKey, Needs<'_>> = BTreeMap::new();
-    for listener in &topology.listeners {
+    for listener in topology.listeners.iter().filter(|listener| wanted(&listener.gateway)) {
         let needs = all.entry(&listener.gateway).or_insert_with(|| Needs::new(snapshot, &index));
         needs.owner(&listener.owner);
         needs.gateway(&listener.gateway);

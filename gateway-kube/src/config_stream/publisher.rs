@@ -4,13 +4,24 @@
 //! Not here: the streams themselves (`service`).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use gateway_core::{api::ObjectKey, resolve::topology::Transport, snapshot::Snapshot};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
+
+/// How long a data plane is waited for that does not get on.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Streams that an account may have besides two for each pod: while pods are replaced there are old
+/// and new ones, and a connection that broke may not be known to be gone.
+const SPARE: usize = 8;
 
 /// A service account: who a data plane is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +38,17 @@ impl fmt::Display for Account {
     }
 }
 
+/// What the pods of a Gateway are to serve.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// The Gateway.
+    pub gateway: ObjectKey,
+    /// What it needs.
+    pub snapshot: Arc<Snapshot>,
+    /// How many pods it has at most, apart from those that come or go.
+    pub pods: u32,
+}
+
 /// What became of a revision in a data plane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -34,6 +56,15 @@ pub struct Report {
     pub pod: Box<str>,
     /// Its sockets.
     pub binds: Vec<BindReport>,
+}
+
+impl Report {
+    /// What it tells of sockets that are not open; none if there are none.
+    fn failures(&self) -> Option<Self> {
+        let failed = self.binds.iter().filter(|bind| bind.error.is_some());
+        let binds: Vec<BindReport> = failed.cloned().collect();
+        (!binds.is_empty()).then(|| Self { pod: self.pod.clone(), binds })
+    }
 }
 
 /// A socket of a data plane.
@@ -80,6 +111,8 @@ pub(super) struct Published {
 #[derive(Debug)]
 pub(super) struct Channel {
     gateway: ObjectKey,
+    /// How many there should be, about.
+    pods: AtomicU32,
     published: watch::Sender<Published>,
     streams: Mutex<BTreeMap<u64, Seen>>,
     next: Mutex<u64>,
@@ -91,20 +124,37 @@ struct Seen {
     /// The number of what is served there.
     served: u64,
     report: Report,
-    /// Whether it was too slow to be waited for.
+    /// Since when it serves less than what is published and has not got on; none if it serves that.
+    behind: Option<Instant>,
+    /// Whether it took too long the last time. It is waited for again once it has been in time.
     slow: bool,
 }
 
+impl Seen {
+    /// Whether it is worth waiting for: it serves something, and is just about to serve the rest.
+    fn is_awaited(&self) -> bool {
+        // Who has nothing yet is not ready, and gets no requests that could be answered wrongly.
+        self.served > 0 && !self.slow && self.is_in_time() && self.behind.is_some()
+    }
+
+    fn is_in_time(&self) -> bool {
+        self.behind.is_none_or(|since| since.elapsed() < PATIENCE)
+    }
+}
+
 impl Publisher {
-    /// Publishes the snapshots of all Gateways. Streams of Gateways that have none any more end.
-    pub fn publish(&self, snapshots: BTreeMap<Account, (ObjectKey, Arc<Snapshot>)>) {
+    /// Publishes what all Gateways need. Streams of Gateways that have nothing any more end.
+    pub fn publish(&self, offers: BTreeMap<Account, Offer>) {
         let mut channels = lock(&self.shared.channels);
-        channels.retain(|account, _| snapshots.contains_key(account));
-        for (account, (gateway, snapshot)) in snapshots {
+        channels.retain(|account, _| offers.contains_key(account));
+        for (account, Offer { gateway, snapshot, pods }) in offers {
             match channels.get(&account).filter(|channel| channel.gateway == gateway) {
-                Some(channel) => channel.publish(snapshot),
+                Some(channel) => {
+                    channel.pods.store(pods, Ordering::Relaxed);
+                    channel.publish(snapshot);
+                }
                 None => {
-                    channels.insert(account, Arc::new(Channel::new(gateway, snapshot)));
+                    channels.insert(account, Arc::new(Channel::new(gateway, snapshot, pods)));
                 }
             }
         }
@@ -116,16 +166,16 @@ impl Publisher {
         self.shared.open.send_replace(open);
     }
 
-    /// Ready when every stream serves what is published now.
-    pub async fn acknowledged(&self) {
-        let mut told = self.shared.told.subscribe();
-        loop {
-            told.mark_unchanged();
-            let all = lock(&self.shared.channels).values().all(|channel| channel.is_served());
-            if all || told.changed().await.is_err() {
-                return;
-            }
-        }
+    /// The Gateways with a data plane that is about to serve what is published, but does not yet. One
+    /// that gets on with nothing for a second is not waited for, nor is it the next time, before it
+    /// has been in time.
+    #[must_use]
+    pub fn awaited(&self) -> BTreeSet<ObjectKey> {
+        let channels = lock(&self.shared.channels);
+        let awaited = channels
+            .values()
+            .filter(|channel| lock(&channel.streams).values().any(Seen::is_awaited));
+        awaited.map(|channel| channel.gateway.clone()).collect()
     }
 
     /// The last reports of all streams, by Gateway.
@@ -143,27 +193,16 @@ impl Publisher {
     /// Those of the reports that tell of sockets that are not open, and of these sockets alone.
     #[must_use]
     pub fn failures(&self) -> BTreeMap<ObjectKey, Vec<Report>> {
-        let mut reports = self.reports();
-        for report in reports.values_mut().flatten() {
-            report.binds.retain(|bind| bind.error.is_some());
-        }
-        for of_gateway in reports.values_mut() {
-            of_gateway.retain(|report| !report.binds.is_empty());
-        }
-        reports.retain(|_, reports| !reports.is_empty());
-        reports
+        let channels = lock(&self.shared.channels);
+        let failures = channels.values().map(|channel| {
+            let streams = lock(&channel.streams);
+            let failed = streams.values().filter_map(|seen| seen.report.failures());
+            (channel.gateway.clone(), failed.collect())
+        });
+        failures.filter(|(_, failed): &(_, Vec<Report>)| !failed.is_empty()).collect()
     }
 
-    /// Leaves those behind who do not serve what is published now, until they do.
-    pub fn give_up(&self) {
-        for channel in lock(&self.shared.channels).values() {
-            let number = channel.published.borrow().number;
-            let mut streams = lock(&channel.streams);
-            streams.values_mut().for_each(|seen| seen.slow = seen.served < number);
-        }
-    }
-
-    /// Changes with what [`Publisher::reports`] and [`Publisher::acknowledged`] tell.
+    /// Changes with what [`Publisher::reports`] and [`Publisher::awaited`] tell.
     #[must_use]
     pub fn told(&self) -> watch::Receiver<u64> {
         self.shared.told.subscribe()
@@ -178,18 +217,29 @@ impl Publisher {
     }
 
     /// Begins a stream.
-    pub(super) fn join(&self, channel: &Arc<Channel>) -> Member {
+    ///
+    /// # Errors
+    /// If there are as many as there may be: that many.
+    pub(super) fn join(&self, channel: &Arc<Channel>) -> Result<Member, usize> {
+        let most = usize::try_from(channel.pods.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let most = most.saturating_mul(2).saturating_add(SPARE);
+        let mut streams = lock(&channel.streams);
+        if streams.len() >= most {
+            return Err(streams.len());
+        }
         let mut next = lock(&channel.next);
         let id = *next;
         *next += 1;
-        Member { channel: Arc::downgrade(channel), shared: Arc::clone(&self.shared), id }
+        streams.insert(id, Seen::default());
+        Ok(Member { channel: Arc::downgrade(channel), shared: Arc::clone(&self.shared), id })
     }
 }
 
 impl Channel {
-    fn new(gateway: ObjectKey, snapshot: Arc<Snapshot>) -> Self {
+    fn new(gateway: ObjectKey, snapshot: Arc<Snapshot>, pods: u32) -> Self {
         Self {
             gateway,
+            pods: AtomicU32::new(pods),
             published: watch::Sender::new(Published { number: 1, snapshot }),
             streams: Mutex::default(),
             next: Mutex::default(),
@@ -197,7 +247,7 @@ impl Channel {
     }
 
     fn publish(&self, snapshot: Arc<Snapshot>) {
-        self.published.send_if_modified(|published| {
+        let published = self.published.send_if_modified(|published| {
             let differs = !snapshot.changes_since(&published.snapshot).is_empty();
             if differs {
                 published.number += 1;
@@ -205,15 +255,17 @@ impl Channel {
             }
             differs
         });
+        if published {
+            let number = self.published.borrow().number;
+            let mut streams = lock(&self.streams);
+            for seen in streams.values_mut().filter(|seen| seen.served < number) {
+                seen.behind.get_or_insert_with(Instant::now);
+            }
+        }
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Published> {
         self.published.subscribe()
-    }
-
-    fn is_served(&self) -> bool {
-        let number = self.published.borrow().number;
-        lock(&self.streams).values().all(|seen| seen.slow || seen.served >= number)
     }
 }
 
@@ -233,9 +285,15 @@ impl Member {
         let number = channel.published.borrow().number;
         let mut streams = lock(&channel.streams);
         let seen = streams.entry(self.id).or_default();
-        // Who has nothing yet is not ready, and gets no requests that could be answered wrongly.
-        let slow = served < number && (seen.slow || served == 0);
-        *seen = Seen { served, report, slow };
+        let got_on = served > seen.served;
+        if got_on {
+            seen.slow = !seen.is_in_time();
+        }
+        seen.behind = match seen.behind.filter(|_| !got_on) {
+            _ if served >= number => None,
+            since => since.or_else(|| Some(Instant::now())),
+        };
+        (seen.served, seen.report) = (served, report);
         drop(streams);
         self.shared.told.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -253,4 +311,79 @@ impl Drop for Member {
 /// Nothing is left half done under these locks.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use gateway_core::{
+        api::{ConfigMap, Kind, ObjectKey},
+        snapshot::Snapshot,
+    };
+    use tokio::time::sleep;
+
+    use super::{Account, Member, Offer, Publisher, Report, SPARE};
+
+    fn publish(publisher: &Publisher, number: usize) {
+        let mut map = ConfigMap::default();
+        map.metadata.namespace = "infra".to_owned();
+        map.metadata.name = format!("m{number}");
+        let snapshot: Snapshot = [map.into()].into_iter().collect();
+        let gateway = ObjectKey::new(Kind::Gateway, "infra", "gw");
+        let offer = Offer { gateway, snapshot: Arc::new(snapshot), pods: 2 };
+        publisher.publish([(account(), offer)].into());
+    }
+
+    fn account() -> Account {
+        Account { namespace: "infra".into(), name: "gw".into() }
+    }
+
+    fn join(publisher: &Publisher) -> Member {
+        let channel = publisher.channel(&account()).expect("it was published");
+        publisher.join(&channel).expect("there is room")
+    }
+
+    #[test]
+    fn an_account_has_no_more_streams_than_its_pods_can_need() {
+        let publisher = Publisher::default();
+        publish(&publisher, 1);
+        let mut members: Vec<Member> = (0..2 * 2 + SPARE).map(|_| join(&publisher)).collect();
+        let channel = publisher.channel(&account()).expect("it was published");
+        assert_eq!(publisher.join(&channel).err(), Some(12));
+        members.pop();
+        assert!(publisher.join(&channel).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_late_is_not_waited_for_before_it_has_been_in_time() {
+        let publisher = Publisher::default();
+        publish(&publisher, 1);
+        let member = join(&publisher);
+        let served = |number: u64| member.tell(number, Report::default());
+        let awaited = || publisher.awaited().len();
+        served(0);
+        assert_eq!(awaited(), 0, "it has nothing yet");
+        served(1);
+        publish(&publisher, 2);
+        assert_eq!(awaited(), 1);
+        served(2);
+        assert_eq!(awaited(), 0);
+        publish(&publisher, 3);
+        publish(&publisher, 4);
+        sleep(Duration::from_millis(900)).await;
+        served(3);
+        sleep(Duration::from_millis(900)).await;
+        assert_eq!(awaited(), 1, "it gets on");
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(awaited(), 0, "it does not");
+        served(4);
+        publish(&publisher, 5);
+        assert_eq!(awaited(), 0, "it was late the last time");
+        served(5);
+        publish(&publisher, 6);
+        assert_eq!(awaited(), 1, "it was in time");
+        drop(member);
+        assert_eq!(awaited(), 0, "it is gone");
+    }
 }

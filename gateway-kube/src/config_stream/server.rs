@@ -28,13 +28,12 @@ use crate::notice::Notices;
 use super::{
     publisher::Publisher,
     service::{Authenticate, Configuration},
+    share::{Share, Shares},
+    strangers::Strangers,
 };
 
 /// Connections at a time; more wait. One for each pod of all Gateways.
 const CONNECTIONS: usize = 16_384;
-
-/// Connections that are not through their handshake.
-const STRANGERS: usize = 256;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -107,24 +106,27 @@ pub async fn serve(
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Sender<Connection>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    let (strangers, shares) = (Strangers::default(), Shares::default());
     loop {
-        let places =
-            (Arc::clone(&room).acquire_owned().await, Arc::clone(&strangers).acquire_owned().await);
-        let (Ok(place), Ok(stranger)) = places else { return };
-        let Ok((socket, _)) = listener.accept().await else {
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok((socket, peer)) = listener.accept().await else {
             // Out of files, most likely: others must end first.
             sleep(Duration::from_millis(200)).await;
             continue;
         };
+        // Who has too many is hung up on, and pods come again.
+        let Some(share) = shares.take(peer.ip()) else { continue };
         let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
-        tokio::spawn(async move {
-            let _ = socket.set_nodelay(true);
-            if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(socket)).await {
-                drop(stranger);
-                // The server is gone: so is the connection.
-                let _ = accepted.send(Connection { stream, _place: place }).await;
-            }
+        strangers.admit(peer.ip(), |stranger| {
+            let handshake = async move {
+                let _ = socket.set_nodelay(true);
+                if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(socket)).await {
+                    drop(stranger);
+                    // The server is gone: so is the connection.
+                    let _ = accepted.send(Connection { stream, _place: (place, share) }).await;
+                }
+            };
+            tokio::spawn(handshake).abort_handle()
         });
     }
 }
@@ -132,7 +134,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Se
 /// A connection that gives its place back when it ends.
 struct Connection {
     stream: TlsStream<TcpStream>,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Share),
 }
 
 mod io_impls {

@@ -30,6 +30,7 @@ use crate::notice::{Notice, Notices};
 use super::{
     message::{Chunk, LARGEST_MESSAGE, ReportMessage, chunks},
     publisher::{Account, BindReport, Member, Published, Publisher, Report},
+    reviewed::Reviewed,
 };
 
 /// The path of the only method.
@@ -77,7 +78,7 @@ pub enum Refusal {
 /// The service.
 pub(super) struct Configuration<A> {
     publisher: Publisher,
-    authenticate: Arc<A>,
+    authenticate: Arc<Reviewed<A>>,
     notices: Notices,
 }
 
@@ -93,7 +94,7 @@ impl<A> Clone for Configuration<A> {
 
 impl<A: Authenticate> Configuration<A> {
     pub(super) fn new(publisher: Publisher, authenticate: A, notices: Notices) -> Self {
-        Self { publisher, authenticate: Arc::new(authenticate), notices }
+        Self { publisher, authenticate: Arc::new(Reviewed::new(authenticate)), notices }
     }
 
     async fn follow(self, request: Request<Streaming<ReportMessage>>) -> Result<Revisions, Status> {
@@ -115,7 +116,11 @@ impl<A: Authenticate> Configuration<A> {
             let message = format!("no Gateway has the service account {account}");
             return Err(Status::unavailable(message));
         };
-        let member = self.publisher.join(&channel);
+        let member = self.publisher.join(&channel).map_err(|most| {
+            Status::resource_exhausted(format!(
+                "the service account {account} has {most} streams already, more than the pods of its Gateway need"
+            ))
+        })?;
         let (chunks, revisions) = mpsc::channel(AHEAD);
         let sender = Sender {
             published: channel.subscribe(),

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    covers::covers,
+    covers::{covers, difference},
     object::{Object, ObjectId},
 };
 use crate::watch::Pauses;
@@ -42,6 +42,8 @@ struct Apply {
     times: u32,
     /// When it may be applied again.
     due: Instant,
+    /// Whether it was told that an apply did not come to what was wanted.
+    told: bool,
 }
 
 /// What is to be done about an object that differs from what is wanted.
@@ -56,15 +58,20 @@ pub(crate) enum Again {
 }
 
 impl Applied {
-    /// Takes note of an apply and of the object that was the answer.
-    pub(crate) fn note(&mut self, object: &Object, answer: &Value, now: Instant) {
+    /// Takes note of an apply and of the object that was the answer. Tells where that is not what was
+    /// wanted, once for each object.
+    pub(crate) fn note(&mut self, object: &Object, answer: &Value, now: Instant) -> Option<String> {
         let wanted = self.seed.hash_one(object.body.to_string());
         let short = (!covers(answer, &object.body)).then(|| self.hash(answer));
         let before = self.last.get(&object.id);
         let repeated = before.filter(|last| last.wanted == wanted && now < last.due + CALM);
         let times = repeated.map_or(0, |last| last.times.saturating_add(1));
         let due = now + Pauses::after(times, &self.seed);
-        self.last.insert(object.id.clone(), Apply { wanted, short, times, due });
+        let was_told = before.is_some_and(|last| last.told);
+        let difference = if was_told { None } else { difference(answer, &object.body) };
+        let told = was_told || difference.is_some();
+        self.last.insert(object.id.clone(), Apply { wanted, short, times, due, told });
+        difference
     }
 
     /// Whether to apply an object that differs from `seen`; none if there is no such object.
@@ -136,6 +143,17 @@ mod tests {
         assert_eq!(applied.again(&wanted("0.6"), Some(&stored("500m", 2)), now), Again::Now);
         applied.retain(|_| false);
         assert_eq!(applied.again(&half, Some(&stored("500m", 2)), now), Again::Now);
+    }
+
+    #[test]
+    fn an_apply_without_full_effect_is_told_once() {
+        let (mut applied, now) = (Applied::default(), Instant::now());
+        assert_eq!(applied.note(&wanted("0.5"), &stored("500m", 1), now), None);
+        let told = Some("spec.cpu is \"2\" instead of \"1\"".to_owned());
+        assert_eq!(applied.note(&wanted("1"), &stored("2", 2), now), told);
+        assert_eq!(applied.note(&wanted("1"), &stored("2", 3), now), None);
+        assert_eq!(applied.note(&wanted("3"), &stored("2", 4), now), None);
+        assert_eq!(applied.note(&wanted("2"), &stored("2", 5), now), None);
     }
 
     #[test]

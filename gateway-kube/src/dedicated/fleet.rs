@@ -3,30 +3,29 @@
 //! In: builds. Out: each Gateway has its objects, its pods have its configuration, and the controller
 //! hears what became of both. Not here: any of the work (`plan`, `keeper`, `config_stream`).
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
-
-use gateway_core::{
-    api::ObjectKey,
-    build::Builder,
-    snapshot::{Observed, Snapshot},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
 };
+
+use gateway_core::{api::ObjectKey, build::Builder, snapshot::Observed};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use super::{
     KINDS,
     keeper::{self, Ends, Provisions},
     objects::Blueprint,
+    offers::Offers,
     plan::{Plan, observed, plan},
 };
 use crate::{
-    config_stream::{Account, Publisher, Report, needs},
+    config_stream::{Publisher, Report},
     connect::Connection,
     notice::Notices,
-    run::DataPlane,
+    run::{Changed, DataPlane},
 };
-
-/// How long a status waits for the pods that are to serve what it tells.
-const SERVED: Duration = Duration::from_secs(1);
 
 /// How long the first status waits for the objects that there are already.
 const KNOWN: Duration = Duration::from_secs(10);
@@ -42,8 +41,8 @@ pub struct Fleet {
     told: watch::Receiver<u64>,
     /// As of the last answer.
     failures: BTreeMap<ObjectKey, Vec<Report>>,
-    /// What pods have; a Gateway that is refused keeps it.
-    published: BTreeMap<ObjectKey, (Account, Arc<Snapshot>)>,
+    /// What pods are to serve.
+    offers: Offers,
     /// Whether the first status has waited for what is known.
     waited: bool,
     keeper: JoinHandle<()>,
@@ -78,7 +77,7 @@ impl Fleet {
             leads,
             provisions,
             failures: BTreeMap::new(),
-            published: BTreeMap::new(),
+            offers: Offers::default(),
             waited: false,
             keeper,
         }
@@ -86,24 +85,8 @@ impl Fleet {
 
     fn publish(&mut self, builder: &Builder) {
         let plan = self.plan.borrow().clone().unwrap_or_default();
-        self.published.retain(|key, _| plan.contains_key(key));
-        for (key, snapshot) in needs(builder.snapshot(), builder.topology()) {
-            if let Some(wanted) = plan.get(&key).filter(|wanted| wanted.fault.is_none()) {
-                self.published.insert(key, (wanted.account(), Arc::new(snapshot)));
-            }
-        }
-        let snapshots = self.published.iter();
-        let snapshots = snapshots.map(|(key, (account, snapshot))| {
-            (account.clone(), (key.clone(), Arc::clone(snapshot)))
-        });
-        self.publisher.publish(snapshots.collect());
-    }
-
-    async fn until_served(&self) {
-        if *self.leads.borrow() && timeout(SERVED, self.publisher.acknowledged()).await.is_err() {
-            // They are not waited for again before they have caught up.
-            self.publisher.give_up();
-        }
+        self.offers.publish(builder, &plan);
+        self.publisher.publish(self.offers.all());
     }
 }
 
@@ -118,13 +101,11 @@ impl DataPlane for Fleet {
             differs
         });
         self.publish(builder);
-        self.until_served().await;
         // A controller that has just started knows nothing; that is no news about Gateways.
         if !std::mem::replace(&mut self.waited, true) {
             let _ = timeout(KNOWN, self.provisions.wait_for(Option::is_some)).await;
         }
         let provisions = self.provisions.borrow_and_update().clone().unwrap_or_default();
-        self.told.mark_unchanged();
         self.failures = self.publisher.failures();
         observed(&plan, builder.topology(), &provisions, &self.failures)
     }
@@ -134,29 +115,27 @@ impl DataPlane for Fleet {
     }
 
     fn locate(&mut self, builder: &Builder) {
-        self.publish(builder);
+        self.offers.locate(builder);
+        self.publisher.publish(self.offers.all());
     }
 
     fn show(&mut self, _builder: &Builder) {}
 
-    async fn settled(&mut self) {
-        self.until_served().await;
+    fn awaited(&self) -> BTreeSet<ObjectKey> {
+        self.publisher.awaited()
     }
 
-    async fn changed(&mut self) {
-        loop {
-            tokio::select! {
-                changed = self.provisions.changed() => match changed {
-                    Ok(()) => return,
-                    // The keeper is gone, and nothing can change any more.
-                    Err(_) => std::future::pending().await,
-                },
-                Ok(()) = self.told.changed() => {
-                    if self.publisher.failures() != self.failures {
-                        return;
-                    }
-                }
-            }
+    async fn changed(&mut self) -> Changed {
+        tokio::select! {
+            changed = self.provisions.changed() => match changed {
+                Ok(()) => Changed::Observed,
+                // The keeper is gone, and nothing can change any more.
+                Err(_) => std::future::pending().await,
+            },
+            Ok(()) = self.told.changed() => match self.publisher.failures() == self.failures {
+                true => Changed::Served,
+                false => Changed::Observed,
+            },
         }
     }
 

@@ -358,8 +358,11 @@ impl Keeper {
         match outcome {
             Ok(Some(object)) => {
                 self.failed.remove(&id);
-                if let Step::Apply(wanted) = &step {
-                    self.applied.note(wanted, &object, Instant::now());
+                if let Step::Apply(wanted) = &step
+                    && let Some(difference) = self.applied.note(wanted, &object, Instant::now())
+                {
+                    let object = id.to_string();
+                    (self.ends.notices)(Notice::Changed { object, difference });
                 }
                 // The watch may have been faster, and know more: even that the object is gone.
                 if version(&object) > self.newest.get(&id.kind).copied() {

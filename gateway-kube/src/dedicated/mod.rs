@@ -11,6 +11,7 @@ pub(crate) mod keeper;
 mod name;
 mod object;
 mod objects;
+mod offers;
 mod parameters;
 pub(crate) mod plan;
 mod provision;

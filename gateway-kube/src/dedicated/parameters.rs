@@ -43,6 +43,13 @@ pub struct Scaling {
     pub cpu_percent: u32,
 }
 
+impl Parameters {
+    /// How many pods there may be.
+    pub(crate) fn most_pods(&self) -> u32 {
+        self.scaling.as_ref().map_or(self.replicas, |scaling| scaling.max_replicas)
+    }
+}
+
 impl Default for Parameters {
     fn default() -> Self {
         Self {

@@ -36,6 +36,10 @@ pub(crate) struct Wanted {
     pub(crate) name: String,
     /// Its objects; none if it is not to be touched just now.
     pub(crate) objects: Option<Vec<Object>>,
+    /// How many pods it has at most.
+    pub(crate) pods: u32,
+    /// Whether its name is that of an older one's objects.
+    pub(crate) collides: bool,
     /// Why it cannot have any.
     pub(crate) fault: Option<String>,
 }
@@ -62,12 +66,19 @@ pub(crate) fn plan(builder: &Builder, blueprint: &Blueprint) -> Plan {
     let mut names: BTreeMap<(Box<str>, String), ObjectKey> = BTreeMap::new();
     for (key, gateway) in ours(snapshot, builder.scope()) {
         let name = object_name(&gateway.metadata.name, &gateway.spec.gateway_class_name);
-        let mut wanted =
-            Wanted { gateway: Arc::clone(gateway), name: name.clone(), objects: None, fault: None };
+        let mut wanted = Wanted {
+            gateway: Arc::clone(gateway),
+            name: name.clone(),
+            objects: None,
+            pods: 0,
+            collides: false,
+            fault: None,
+        };
         let place = (key.namespace.clone(), name);
         match names.get(&place) {
             // `a-b` of class `c` and `a` of class `b-c`.
             Some(older) => {
+                wanted.collides = true;
                 wanted.fault =
                     Some(format!("its objects would have the names of those of {older}"));
             }
@@ -105,6 +116,7 @@ fn fill(
     match Parameters::read(plain(of_class).as_ref(), plain(own).as_ref()) {
         Ok(parameters) => {
             let ports = ports(topology, key);
+            wanted.pods = parameters.most_pods();
             wanted.objects = Some(objects(gateway, &ports, &parameters, blueprint));
         }
         Err(error) => {

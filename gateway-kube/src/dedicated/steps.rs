@@ -104,7 +104,10 @@ mod tests {
         let objects = objects(&gateway, &ports, &parameters, &blueprint);
         let key = ObjectKey::new(Kind::Gateway, "infra", name);
         let (name, gateway) = (format!("{name}-c"), Arc::new(gateway));
-        (key, Wanted { gateway, name, objects: Some(objects), fault: None })
+        (
+            key,
+            Wanted { gateway, name, objects: Some(objects), pods: 1, collides: false, fault: None },
+        )
     }
 
     /// The objects as the API server has them, with defaults and a uid.

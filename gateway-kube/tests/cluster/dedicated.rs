@@ -180,7 +180,7 @@ fn what_the_api_server_writes_in_its_own_way_is_not_applied_again_and_again() {
         gateway["spec"]["infrastructure"] =
             json!({"parametersRef": {"group": "", "kind": "ConfigMap", "name": "parameters"}});
         fake.apply(GATEWAYS, gateway);
-        let _replica = Replica::start(&fake);
+        let replica = Replica::start(&fake);
         fake.until(|fake| !fake.get(DEPLOYMENTS, "shop", "public-ours").is_null()).await;
         tokio::time::sleep(Duration::from_secs(600)).await;
         let deployment = fake.get(DEPLOYMENTS, "shop", "public-ours");
@@ -197,6 +197,25 @@ fn what_the_api_server_writes_in_its_own_way_is_not_applied_again_and_again() {
         fake.until(|fake| fake.get(DEPLOYMENTS, "shop", "public-ours")["spec"]["replicas"] == 1)
             .await;
         assert_eq!(applies(), 2);
+        assert!(!replica.told("was applied, but"));
+    });
+}
+
+#[test]
+fn an_apply_that_is_changed_on_its_way_is_told_once() {
+    running::run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        // As a webhook that knows better.
+        fake.state().rewrites.push(("\"replicas\":1", "\"replicas\":2"));
+        fake.apply(GATEWAYS, owned("public"));
+        let replica = Replica::start(&fake);
+        fake.until(|fake| !fake.get(DEPLOYMENTS, "shop", "public-ours").is_null()).await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let text = "Deployment shop/public-ours was applied, but spec.replicas is 2 instead of 1";
+        let told = replica.notices.lock().expect("no panic").clone();
+        let told = told.iter().filter(|notice| notice.to_string().contains(text)).count();
+        assert_eq!(told, 1);
     });
 }
 

@@ -50,6 +50,10 @@ pub(crate) struct State {
     pub(crate) requests: Vec<(String, Value)>,
     /// Answers instead of the right ones, each once: a part of `METHOD path`, and the status.
     pub(crate) faults: Vec<(&'static str, u16)>,
+    /// Parts of the JSON of objects that are applied, and what becomes of them.
+    pub(crate) rewrites: Vec<(&'static str, &'static str)>,
+    /// Parts of `METHOD path` that are never answered.
+    pub(crate) silent: Vec<&'static str>,
     /// Whether nothing is answered.
     pub(crate) down: bool,
     /// Versions of the Gateway API that are served.
@@ -77,6 +81,9 @@ impl Fake {
             cuts: 0,
             requests: Vec::new(),
             faults: Vec::new(),
+            // As all quantities, this one has one way to be written.
+            rewrites: vec![("\"0.5\"", "\"500m\"")],
+            silent: Vec::new(),
             down: false,
             versions: vec!["v1"],
             forbidden: Vec::new(),
@@ -87,14 +94,22 @@ impl Fake {
             changed: watch::Sender::new(0),
             rights: Arc::new(rights(true)),
         };
-        fake.apply(
+        fake.install("experimental");
+        fake
+    }
+
+    /// Installs the definitions of a channel.
+    pub(crate) fn install(&self, channel: &str) {
+        self.apply(
             "apiextensions.k8s.io/customresourcedefinitions",
             json!({"metadata": {
                 "name": "gatewayclasses.gateway.networking.k8s.io",
-                "annotations": {"gateway.networking.k8s.io/bundle-version": "v1.6.1"},
+                "annotations": {
+                    "gateway.networking.k8s.io/bundle-version": "v1.6.1",
+                    "gateway.networking.k8s.io/channel": channel,
+                },
             }}),
         );
-        fake
     }
 
     pub(crate) fn connection(&self) -> Connection {
@@ -345,8 +360,8 @@ impl State {
             || json!({"metadata": {"uid": format!("uid-{}", self.version), "generation": 1}}),
         );
         merge(&mut object, body);
-        // As all quantities, this one has one way to be written.
-        let text = object.to_string().replace("\"0.5\"", "\"500m\"");
+        let rewrite = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
+        let text = self.rewrites.iter().fold(object.to_string(), rewrite);
         let object = serde_json::from_str(&text).expect("it is still JSON");
         if old.as_ref() != Some(&object) {
             self.put(id.clone(), object, old.is_none());
@@ -406,10 +421,15 @@ impl State {
         let group = "gateway.networking.k8s.io";
         let version = |version: &&str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
         let versions: Vec<Value> = self.versions.iter().map(version).collect();
-        let groups = match self.kinds.is_empty() {
-            true => json!([]),
-            false => json!([{"name": group, "versions": versions}]),
+        let mut groups = match self.kinds.is_empty() {
+            true => Vec::new(),
+            false => vec![json!({"name": group, "versions": versions})],
         };
+        if self.kinds.iter().any(|(kind, _)| is_experimental(kind)) {
+            groups.push(json!({"name": "gateway.networking.x-k8s.io", "versions": [{
+                "groupVersion": "gateway.networking.x-k8s.io/v1alpha1", "version": "v1alpha1",
+            }]}));
+        }
         ok(&json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
     }
 
@@ -418,10 +438,16 @@ impl State {
             json!({"name": plural, "singularName": "", "namespaced": *kind != "GatewayClass",
                 "kind": kind, "verbs": ["list", "watch"]})
         };
-        let resources: Vec<Value> = self.kinds.iter().map(resource).collect();
+        let experimental = group.contains(".x-k8s.io");
+        let of_group = self.kinds.iter().filter(|(kind, _)| is_experimental(kind) == experimental);
+        let resources: Vec<Value> = of_group.map(resource).collect();
         ok(&json!({"kind": "APIResourceList", "apiVersion": "v1",
             "groupVersion": format!("{group}/{version}"), "resources": resources}))
     }
+}
+
+fn is_experimental(kind: &str) -> bool {
+    kind.starts_with('X')
 }
 
 /// What a list or watch is about.
@@ -519,12 +545,16 @@ impl tower_service::Service<Request<Body>> for Fake {
             let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
             let body: Value = serde_json::from_slice(&body).unwrap_or_default();
             let line = format!("{} {}", head.method, head.uri);
-            {
+            let silent = {
                 let mut state = fake.state();
                 if state.down {
                     return Err(std::io::ErrorKind::ConnectionRefused.into());
                 }
                 state.requests.push((line.clone(), body.clone()));
+                state.silent.iter().any(|part| line.contains(part))
+            };
+            if silent {
+                return future::pending().await;
             }
             let answer = fake.answer(&line, &head.uri, &body);
             if head.method != Method::GET {

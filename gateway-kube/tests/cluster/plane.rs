@@ -12,7 +12,8 @@ use gateway_core::{
     endpoints::endpoints,
     snapshot::{BindAddress, BindKey, BindState, Observed},
 };
-use gateway_kube::DataPlane;
+use gateway_kube::{Changed, DataPlane};
+use tokio::sync::watch;
 
 /// What the data plane was told last.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,8 @@ pub(crate) struct Served {
     pub(crate) endpoints: BTreeSet<String>,
     /// Secrets that are known.
     pub(crate) secrets: BTreeSet<String>,
+    /// ConfigMaps that are known.
+    pub(crate) maps: BTreeSet<String>,
     /// Addresses of Gateways that name none.
     pub(crate) own: BTreeMap<ObjectKey, IpAddr>,
     /// Whether this replica writes.
@@ -40,6 +43,10 @@ pub(crate) struct Plane {
     pub(crate) served: Arc<Mutex<Served>>,
     /// Addresses at which no socket can be opened.
     pub(crate) unusable: BTreeSet<IpAddr>,
+    /// Gateways that are about to serve what they were handed.
+    pub(crate) awaited: Arc<watch::Sender<BTreeSet<ObjectKey>>>,
+    /// What of that was heard.
+    pub(crate) heard: Option<watch::Receiver<BTreeSet<ObjectKey>>>,
 }
 
 impl Plane {
@@ -56,6 +63,8 @@ impl Plane {
         served.endpoints = addresses.map(ToString::to_string).collect();
         let secrets = builder.snapshot().secrets().keys();
         served.secrets = secrets.map(|key| key.name.to_string()).collect();
+        let maps = builder.snapshot().config_maps().keys();
+        served.maps = maps.map(|key| key.name.to_string()).collect();
     }
 
     fn state(&self, key: &BindKey, own: &BTreeMap<ObjectKey, IpAddr>) -> BindState {
@@ -91,6 +100,16 @@ impl DataPlane for Plane {
 
     fn show(&mut self, builder: &Builder) {
         self.note(builder, |_| {});
+    }
+
+    fn awaited(&self) -> BTreeSet<ObjectKey> {
+        self.awaited.borrow().clone()
+    }
+
+    async fn changed(&mut self) -> Changed {
+        let awaited = self.heard.get_or_insert_with(|| self.awaited.subscribe());
+        awaited.changed().await.expect("the sender is ours");
+        Changed::Served
     }
 
     fn lead(&mut self, leads: bool) {

@@ -45,7 +45,7 @@ impl Replica {
             controller_name: US.to_owned(),
             scope: ControllerScope::of_class(US)
                 .shared_sockets(pool.is_empty())
-                .supported_features(&["HTTPRoute", "Gateway"]),
+                .supported_features(&["HTTPRouteRetry", "HTTPRoute", "Gateway"]),
             pool,
             cache,
             election: identity.map(|identity| Election::of(US, "default", identity)),

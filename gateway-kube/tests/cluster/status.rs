@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use gateway_core::api::{Kind, ObjectKey};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     CLASSES, GATEWAYS, ROUTES, US, class, condition,
@@ -49,8 +50,7 @@ fn the_whole_way_from_lists_to_statuses() {
         let conditions = &class["status"]["conditions"];
         assert_eq!(condition(conditions, "Accepted")["status"], "True");
         assert_eq!(condition(conditions, "SupportedVersion")["status"], "True");
-        let features = json!([{"name": "Gateway"}, {"name": "HTTPRoute"}]);
-        assert_eq!(class["status"]["supportedFeatures"], features);
+        assert_eq!(features(&fake), ["Gateway", "HTTPRoute", "HTTPRouteRetry"]);
         // Each route is written once, nothing is written that is not ours.
         let writes = fake.writes();
         let of_route = |name: &str| {
@@ -60,6 +60,28 @@ fn the_whole_way_from_lists_to_statuses() {
             writes.iter().filter(|(sent, _)| sent.starts_with(&line)).count()
         };
         assert_eq!(["a", "b", "c", "d", "e"].map(of_route), [1; 5], "{writes:#?}");
+        replica.end().await;
+    });
+}
+
+fn features(fake: &Fake) -> Vec<String> {
+    let listed = fake.get(CLASSES, "", "ours")["status"]["supportedFeatures"].clone();
+    let name = |feature: &Value| feature["name"].as_str().unwrap_or_default().to_owned();
+    listed.as_array().into_iter().flatten().map(name).collect()
+}
+
+#[test]
+fn a_class_claims_what_the_installed_channel_has() {
+    run(async {
+        let fake = Fake::new();
+        fake.install("standard");
+        fake.apply(CLASSES, class());
+        let replica = Replica::start(&fake);
+        fake.until(|fake| features(fake) == ["Gateway", "HTTPRoute"]).await;
+        fake.install("experimental");
+        fake.until(|fake| features(fake) == ["Gateway", "HTTPRoute", "HTTPRouteRetry"]).await;
+        fake.install("standard");
+        fake.until(|fake| features(fake) == ["Gateway", "HTTPRoute"]).await;
         replica.end().await;
     });
 }
@@ -210,6 +232,46 @@ fn an_event_tells_what_begins_to_fail_and_only_then() {
             (&json!("NoMatchingParent"), &json!("Warning"))
         );
         assert_eq!(event["regarding"]["name"], "a");
+        replica.end().await;
+    });
+}
+
+#[test]
+fn a_slow_data_plane_holds_back_the_status_of_its_gateway_alone() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("slow"));
+        fake.apply(GATEWAYS, gateway("quick"));
+        let replica = Replica::start(&fake);
+        let has_status =
+            |fake: &Fake, name: &str| fake.get(GATEWAYS, "shop", name)["status"].is_object();
+        fake.until(|fake| has_status(fake, "slow") && has_status(fake, "quick")).await;
+        let plane = replica.plane.clone();
+        let slow = ObjectKey::new(Kind::Gateway, "shop", "slow");
+        plane.awaited.send_replace([slow].into());
+        let at = Instant::now();
+        fake.apply(ROUTES, route("a", "slow"));
+        fake.apply(ROUTES, route("b", "quick"));
+        fake.until(|fake| is_accepted(fake, "b", 1)).await;
+        assert!(at.elapsed() < Duration::from_millis(100), "{:?}", at.elapsed());
+        assert_eq!(plane.served().names.len(), 2);
+        assert!(!is_accepted(&fake, "a", 1));
+        // What comes next is served as well.
+        fake.apply(ROUTES, route("c", "quick"));
+        fake.until(|fake| is_accepted(fake, "c", 1)).await;
+        assert!(at.elapsed() < Duration::from_millis(200), "{:?}", at.elapsed());
+        // It waits no longer than a second, ...
+        fake.until(|fake| is_accepted(fake, "a", 1)).await;
+        assert!(at.elapsed() >= Duration::from_secs(1), "{:?}", at.elapsed());
+        // ... and not at all once the data plane has caught up.
+        let at = Instant::now();
+        fake.apply(ROUTES, route("d", "slow"));
+        fake.apply(ROUTES, route("e", "quick"));
+        fake.until(|fake| is_accepted(fake, "e", 1)).await;
+        plane.awaited.send_replace([].into());
+        fake.until(|fake| is_accepted(fake, "d", 1)).await;
+        assert!(at.elapsed() < Duration::from_millis(200), "{:?}", at.elapsed());
         replica.end().await;
     });
 }

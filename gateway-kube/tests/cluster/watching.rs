@@ -190,6 +190,50 @@ fn only_secrets_that_are_named_are_read_and_changes_wait_for_them() {
 }
 
 #[test]
+fn what_the_tls_of_a_backend_names_is_read_while_a_route_leads_there() {
+    run(async {
+        let fake = Fake::new();
+        fake.state().kinds.push(("XBackend", "xbackends"));
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.apply("/secrets", json!({"metadata": {"namespace": "shop", "name": "client"}}));
+        fake.apply("/configmaps", json!({"metadata": {"namespace": "shop", "name": "ca"}}));
+        let backend = json!({
+            "metadata": {"namespace": "shop", "name": "outside"},
+            "spec": {
+                "type": "ExternalHostname",
+                "externalHostname": {"hostname": "www.example.com"},
+                "port": {"port": 443},
+                "tls": {
+                    "mode": "ClientAndServer",
+                    "clientCertificateRef": {"name": "client"},
+                    "validation": {
+                        "hostname": "www.example.com",
+                        "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "ca"}],
+                    },
+                },
+            },
+        });
+        fake.apply("gateway.networking.x-k8s.io/xbackends", backend);
+        let replica = Replica::start(&fake);
+        fake.until(|fake| fake.get(GATEWAYS, "shop", "gw")["status"].is_object()).await;
+        let known = |replica: &Replica| {
+            let served = replica.plane.served();
+            served.secrets.into_iter().chain(served.maps).collect::<Vec<_>>()
+        };
+        assert!(known(&replica).is_empty());
+        let mut leading = route("a", "gw");
+        leading["spec"]["rules"] = json!([{"backendRefs": [
+            {"group": "gateway.networking.x-k8s.io", "kind": "XBackend", "name": "outside"},
+        ]}]);
+        fake.apply(ROUTES, leading);
+        fake.until(|fake| has_status(fake, "a")).await;
+        assert_eq!(known(&replica), ["client", "ca"]);
+        replica.end().await;
+    });
+}
+
+#[test]
 fn without_right_to_read_a_secret_the_rest_is_served() {
     run(async {
         let fake = Fake::new();
@@ -239,32 +283,64 @@ fn what_cannot_be_read_is_told_and_is_as_if_it_were_not_there() {
     });
 }
 
+fn service() -> Value {
+    json!({"metadata": {"namespace": "shop", "name": "cart"}, "spec": {"ports": [{"port": 80}]}})
+}
+
+fn slice(last: u8) -> Value {
+    json!({
+        "metadata": {
+            "namespace": "shop", "name": "cart-1",
+            "labels": {"kubernetes.io/service-name": "cart"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [format!("192.0.2.{last}")]}],
+        "ports": [{"port": 8080}],
+    })
+}
+
+#[test]
+fn endpoints_do_not_wait_for_what_others_name() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.apply("/services", service());
+        let replica = Replica::start(&fake);
+        fake.until(|fake| fake.get(GATEWAYS, "shop", "gw")["status"].is_object()).await;
+        let before = replica.plane.served();
+        fake.state().silent.push("/secrets");
+        fake.apply(GATEWAYS, secure("gw", "cert"));
+        fake.apply("discovery.k8s.io/endpointslices", slice(1));
+        sleep(Duration::from_millis(50)).await;
+        fake.apply("discovery.k8s.io/endpointslices", slice(2));
+        sleep(Duration::from_millis(50)).await;
+        let served = replica.plane.served();
+        assert_eq!(served.endpoints.into_iter().collect::<Vec<_>>(), ["192.0.2.2:8080"]);
+        assert_eq!((served.locates, served.serves), (before.locates + 2, before.serves));
+        // The rest goes on without the Secret after a while.
+        fake.until(|fake| {
+            let status = fake.get(GATEWAYS, "shop", "gw")["status"]["conditions"][0].clone();
+            status["observedGeneration"] == 2
+        })
+        .await;
+        replica.end().await;
+    });
+}
+
 #[test]
 fn endpoints_take_the_fast_lane() {
     run(async {
         let fake = Fake::new();
         fake.apply(CLASSES, class());
         fake.apply(GATEWAYS, gateway("gw"));
-        let service = json!({
-            "metadata": {"namespace": "shop", "name": "cart"},
-            "spec": {"ports": [{"port": 80}]},
-        });
-        fake.apply("/services", service);
+        fake.apply("/services", service());
         let replica = Replica::start(&fake);
         fake.until(|fake| fake.get(GATEWAYS, "shop", "gw")["status"].is_object()).await;
         sleep(Duration::from_secs(5)).await;
         let (before, writes) = (replica.plane.served(), fake.writes().len());
         for last in 1..=3 {
-            let slice = json!({
-                "metadata": {
-                    "namespace": "shop", "name": "cart-1",
-                    "labels": {"kubernetes.io/service-name": "cart"},
-                },
-                "addressType": "IPv4",
-                "endpoints": [{"addresses": [format!("192.0.2.{last}")]}],
-                "ports": [{"port": 8080}],
-            });
-            fake.apply("discovery.k8s.io/endpointslices", slice);
+            fake.apply("discovery.k8s.io/endpointslices", slice(last));
             sleep(Duration::from_secs(1)).await;
             let served = replica.plane.served();
             let endpoints: Vec<String> = served.endpoints.into_iter().collect();
