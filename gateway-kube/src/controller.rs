@@ -353,8 +353,8 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     /// Has every status compared with what is stored.
     fn push_all(&mut self) {
         if self.begun {
-            let keys: Vec<ObjectKey> =
-                self.builder.status().iter().map(|(key, _)| key.clone()).collect();
+            let keys = self.builder.status().iter().map(|(key, _)| key);
+            let keys: Vec<ObjectKey> = keys.chain(self.store.all_unreadable()).cloned().collect();
             self.push(keys);
             self.push_finalizers();
         }

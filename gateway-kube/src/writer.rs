@@ -292,9 +292,10 @@ impl Writer {
         builder: &'b Builder,
         store: &Store,
     ) -> Option<Cow<'b, ObjectStatus>> {
-        if let Some(error) = store.unreadable(key) {
+        if let Some(fault) = store.unreadable(key) {
             let version = store.version(key)?;
-            return unreadable::status(key.kind, version, &self.controller, error).map(Cow::Owned);
+            let status = unreadable::status(key, version, &self.controller, fault, builder);
+            return status.map(Cow::Owned);
         }
         builder.status().get(key).map(Cow::Borrowed)
     }
