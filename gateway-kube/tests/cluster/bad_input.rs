@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use gateway_kube::Notice;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -12,6 +13,9 @@ use crate::{
     gateway, route,
     running::{Replica, run},
 };
+
+const NAMESPACES: &str = "/namespaces";
+const GRANTS: &str = "gateway.networking.k8s.io/referencegrants";
 
 fn conditions(fake: &Fake, resource: &str, name: &str) -> Value {
     let namespace = if resource == CLASSES { "" } else { "shop" };
@@ -229,5 +233,112 @@ fn unknown_values_and_fields_are_told_and_disturb_nobody() {
             "{names:?}"
         );
         replica.end().await;
+    });
+}
+
+#[test]
+fn gateways_deleted_while_serving_take_nothing_else_along() {
+    run(async {
+        let (fake, replica) = start_with_two_gateways();
+        fake.until(|fake| accepted(fake, ROUTES, "a").0 == "True").await;
+        fake.until(|fake| accepted(fake, ROUTES, "b").0 == "True").await;
+        for _ in 0..3 {
+            fake.delete(GATEWAYS, "shop", "gw");
+            fake.until(|fake| conditions(fake, ROUTES, "a").is_null()).await;
+            assert_eq!(names(&replica), ["b"]);
+            fake.apply(GATEWAYS, gateway("gw"));
+            fake.until(|fake| accepted(fake, ROUTES, "a").0 == "True").await;
+            assert_eq!(names(&replica), ["a", "b"]);
+        }
+        // A deletion between a status's making and its writing is no failure.
+        let refused = replica.told(|notice| matches!(notice, Notice::Unwritten { .. }));
+        assert_eq!(refused, 0);
+        replica.end().await;
+    });
+}
+
+#[test]
+fn a_namespace_deleted_with_everything_inside_takes_nothing_else_along() {
+    run(async {
+        let (fake, replica) = start_with_two_gateways();
+        let inside = |mut object: Value| {
+            object["metadata"]["namespace"] = "lost".into();
+            object
+        };
+        let service = |name: &str| json!({"metadata": {"namespace": "lost", "name": name}, "spec": {"ports": [{"port": 80}]}});
+        // What is inside is used from outside, and the other way round.
+        let mut across = route("across", "gw");
+        across["spec"]["parentRefs"][0]["namespace"] = "lost".into();
+        let mut open = inside(gateway("gw"));
+        open["spec"]["listeners"][0]["allowedRoutes"] = json!({"namespaces": {"from": "All"}});
+        let mut backend = route("backend", "gw");
+        backend["spec"]["rules"] =
+            json!([{"backendRefs": [{"name": "cart", "namespace": "lost", "port": 80}]}]);
+        let grant = json!({
+            "metadata": {"namespace": "lost", "name": "grant"},
+            "spec": {
+                "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "shop"}],
+                "to": [{"group": "", "kind": "Service"}],
+            },
+        });
+        fake.apply(NAMESPACES, json!({"metadata": {"name": "lost"}}));
+        fake.apply(GATEWAYS, open);
+        fake.apply(ROUTES, inside(route("inner", "gw")));
+        fake.apply("/services", service("cart"));
+        fake.apply(GRANTS, grant);
+        fake.apply(ROUTES, across);
+        fake.apply(ROUTES, backend);
+        let resolved = |fake: &Fake, name: &str| {
+            let conditions = conditions(fake, ROUTES, name);
+            condition(&conditions, "ResolvedRefs")["status"].clone()
+        };
+        fake.until(|fake| resolved(fake, "backend") == "True").await;
+        fake.until(|fake| accepted(fake, ROUTES, "across").0 == "True").await;
+        // In the order in which a cluster happens to delete them.
+        fake.apply(
+            NAMESPACES,
+            json!({"metadata": {"name": "lost", "deletionTimestamp": "2026-01-02T00:00:00Z"}}),
+        );
+        fake.delete("/services", "lost", "cart");
+        fake.delete(ROUTES, "lost", "inner");
+        fake.delete(GRANTS, "lost", "grant");
+        fake.delete(GATEWAYS, "lost", "gw");
+        fake.delete(NAMESPACES, "", "lost");
+        fake.until(|fake| resolved(fake, "backend") == "False").await;
+        fake.until(|fake| conditions(fake, ROUTES, "across").is_null()).await;
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(names(&replica), ["a", "b", "backend"]);
+        for gateway in ["gw", "other"] {
+            assert_eq!(accepted(&fake, GATEWAYS, gateway).0, "True");
+        }
+        assert_eq!(replica.told(|notice| matches!(notice, Notice::Unwritten { .. })), 0);
+        replica.end().await;
+    });
+}
+
+#[test]
+fn two_controllers_of_one_name_agree_and_come_to_rest() {
+    run(async {
+        let (fake, first) = start_with_two_gateways();
+        // Each believes to be alone, and writes.
+        let second = Replica::start(&fake);
+        fake.until(|fake| accepted(fake, ROUTES, "a").0 == "True").await;
+        for name in ["c", "d", "e"] {
+            fake.apply(ROUTES, route(name, "gw"));
+            fake.until(|fake| accepted(fake, ROUTES, name).0 == "True").await;
+        }
+        fake.delete(ROUTES, "shop", "d");
+        sleep(Duration::from_secs(10)).await;
+        let writes = fake.writes().len();
+        sleep(Duration::from_secs(3600)).await;
+        assert_eq!(fake.writes().len(), writes, "{:#?}", &fake.writes()[writes..]);
+        let parents = &fake.get(ROUTES, "shop", "c")["status"]["parents"];
+        assert_eq!(parents.as_array().map(Vec::len), Some(1), "one entry, not one for each");
+        for replica in [&first, &second] {
+            assert_eq!(names(replica), ["a", "b", "c", "e"]);
+            assert!(replica.plane.served().leads);
+        }
+        first.end().await;
+        second.end().await;
     });
 }
