@@ -29,6 +29,7 @@ use crate::{
     address::{self, shown},
     crd::Found,
     discover::Served,
+    leadership::Leadership,
     notice::Notice,
     reference::references,
     run::{DataPlane, Settings},
@@ -78,6 +79,8 @@ pub(crate) struct Controller<'p, P> {
     /// When what changed is kept on disk, or read from there as long as nothing is served.
     cache_at: Option<Instant>,
     pub(crate) writer: Writer,
+    leadership: Leadership,
+    /// As the loop knows it; `leadership` may know better.
     leads: bool,
 }
 
@@ -88,6 +91,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         plane: &'p mut P,
         messages: mpsc::Sender<Message>,
         again: Arc<Notify>,
+        leadership: Leadership,
     ) -> Self {
         let notices = &settings.notices;
         Self {
@@ -107,7 +111,9 @@ impl<'p, P: DataPlane> Controller<'p, P> {
                 client.clone(),
                 settings.controller_name.clone(),
                 Arc::clone(notices),
+                leadership.clone(),
             ),
+            leadership,
             leads: false,
             client,
             settings,
@@ -119,10 +125,9 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     /// When something is to be done that nobody else calls for.
     pub(crate) fn due(&self) -> Option<Instant> {
-        [self.writer.due(), self.held_until, self.show_at, self.cache_at]
-            .into_iter()
-            .flatten()
-            .min()
+        // Writes that wait while nobody may write are due when somebody may again.
+        let write = self.writer.due().filter(|_| self.writes());
+        [write, self.held_until, self.show_at, self.cache_at].into_iter().flatten().min()
     }
 
     pub(crate) fn show(&mut self) {
@@ -161,7 +166,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     pub(crate) async fn lead(&mut self, leads: bool) {
         self.leads = leads;
         self.writer.clear();
-        self.plane.lead(self.writes());
+        self.tell_leadership();
         if leads {
             self.push_all();
         } else {
@@ -229,7 +234,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         self.serve().await;
         self.plane.show(&self.builder);
         // Only now: objects that Gateways want are kept by the plan of what the API server said.
-        self.plane.lead(self.writes());
+        self.tell_leadership();
         self.push_all();
         let gateways = self.store.count(&[Kind::Gateway]);
         let routes = self.store.count(&[
@@ -341,7 +346,12 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     /// Whether this replica is the one that writes. What the cache had may be older than what the
     /// cluster has, so that nothing is written or removed by it.
     fn writes(&self) -> bool {
-        self.leads && self.begun
+        self.leads && self.begun && self.leadership.holds()
+    }
+
+    fn tell_leadership(&mut self) {
+        let leadership = if self.writes() { &self.leadership } else { &Leadership::never() };
+        self.plane.lead(leadership);
     }
 
     fn push(&mut self, keys: impl IntoIterator<Item = ObjectKey>) {

@@ -42,6 +42,7 @@ use super::{
     write::{apply, remove, value},
 };
 use crate::{
+    leadership::{Halt, Leadership},
     notice::{Notice, Notices},
     watch::{Pauses, of_client},
 };
@@ -64,7 +65,7 @@ pub(crate) type Provisions = Option<Arc<BTreeMap<ObjectKey, Provision>>>;
 /// What the keeper is told, and whom it tells.
 pub(crate) struct Ends {
     pub(crate) plan: watch::Receiver<Option<Arc<Plan>>>,
-    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) leads: watch::Receiver<Leadership>,
     pub(crate) provisions: watch::Sender<Provisions>,
     pub(crate) notices: Notices,
 }
@@ -268,7 +269,7 @@ impl Keeper {
             return;
         };
         self.tell(&plan);
-        if !*self.ends.leads.borrow() {
+        if !self.ends.leads.borrow().holds() {
             return;
         }
         let steps = steps(&plan, &self.seen);
@@ -338,6 +339,7 @@ impl Keeper {
         let known = self.seen.contains_key(step.id());
         let (client, label) = (self.client.clone(), self.label.clone());
         let manager = self.controller_name.clone();
+        let leadership = self.ends.leads.borrow().clone();
         self.writes.spawn(async move {
             let written = async {
                 match &step {
@@ -345,8 +347,11 @@ impl Keeper {
                     Step::Remove(id, uid) => remove(client, id, uid.clone()).await,
                 }
             };
-            let late = |_| Err("the API server does not answer in time".to_owned());
-            let outcome = timeout(WRITE, written).await.unwrap_or_else(late);
+            let outcome = match leadership.within(WRITE, written).await {
+                Ok(outcome) => outcome,
+                Err(Halt::Late) => Err("the API server does not answer in time".to_owned()),
+                Err(Halt::Lost) => Err("another replica writes now".to_owned()),
+            };
             Written { step, outcome }
         });
     }

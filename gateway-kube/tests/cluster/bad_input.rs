@@ -336,7 +336,7 @@ fn two_controllers_of_one_name_agree_and_come_to_rest() {
         assert_eq!(parents.as_array().map(Vec::len), Some(1), "one entry, not one for each");
         for replica in [&first, &second] {
             assert_eq!(names(replica), ["a", "b", "c", "e"]);
-            assert!(replica.plane.served().leads);
+            assert!(replica.plane.served().leads());
         }
         first.end().await;
         second.end().await;
