@@ -29,7 +29,7 @@ use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
 };
 
 use super::{
@@ -53,11 +53,17 @@ const WRITES: usize = 16;
 /// How long a write may take.
 const WRITE: Duration = Duration::from_secs(30);
 
-/// Changes are looked at together that follow each other this closely.
+/// Changes are looked at together that follow each other this closely, ...
 const QUIET: Duration = Duration::from_millis(5);
+
+/// ... but none waits longer than this.
+const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// How often the addresses of nodes are read, if a Service needs them.
 const NODES: Duration = Duration::from_secs(60);
+
+/// How long that may take: nothing else is done meanwhile.
+const NODES_READ: Duration = Duration::from_secs(2);
 
 /// What is known of the objects of each Gateway; none before all of them were listed.
 pub(crate) type Provisions = Option<Arc<BTreeMap<ObjectKey, Provision>>>;
@@ -92,7 +98,9 @@ pub(crate) async fn keep(
         tokio::select! {
             Some(first) = news.recv() => {
                 keeper.take(first);
-                while let Ok(Some(more)) = timeout(QUIET, news.recv()).await {
+                let last = Instant::now() + DEBOUNCE;
+                let quiet = || last.min(Instant::now() + QUIET);
+                while let Ok(Some(more)) = timeout_at(quiet(), news.recv()).await {
                     keeper.take(more);
                 }
             }
@@ -242,7 +250,7 @@ impl Keeper {
             return;
         }
         let nodes: Api<Node> = Api::all(self.client.clone());
-        match timeout(WRITE, nodes.list(&ListParams::default().match_any())).await {
+        match timeout(NODES_READ, nodes.list(&ListParams::default().match_any())).await {
             Ok(Ok(list)) => self.nodes = list.items.iter().filter_map(node_address).collect(),
             Ok(Err(error)) => {
                 let error = of_client(&error).text;
