@@ -21,7 +21,7 @@ use gateway_core::{
     snapshot::{Observed, Snapshot},
 };
 use gateway_kube::{
-    Access, Changed, Connection, DataPlane, Notice, Notices, Settings,
+    Access, Changed, Connection, DataPlane, Leadership, Notice, Notices, Settings,
     config_stream::{
         Authority, AuthorityError, Publisher, Resolver, TokenReviews, keep_authority, renew,
         serve as serve_configurations,
@@ -208,7 +208,7 @@ impl DataPlane for Plane {
         self.fleet.changed()
     }
 
-    fn lead(&mut self, leads: bool) {
-        self.fleet.lead(leads);
+    fn lead(&mut self, leadership: &Leadership) {
+        self.fleet.lead(leadership);
     }
 }

@@ -14,7 +14,8 @@ use gateway_core::{
     snapshot::Observed,
 };
 use gateway_kube::{
-    Access, AddressPool, Connection, DataPlane, Election, Notice, Settings, Signposts, connect,
+    Access, AddressPool, Connection, DataPlane, Election, Leadership, Notice, Settings, Signposts,
+    connect,
 };
 
 use crate::{
@@ -116,9 +117,9 @@ impl DataPlane for Plane {
         self.admin.show(built(builder));
     }
 
-    fn lead(&mut self, leads: bool) {
+    fn lead(&mut self, leadership: &Leadership) {
         if let Some(signposts) = &self.signposts {
-            signposts.lead(leads);
+            signposts.lead(leadership);
         }
     }
 }

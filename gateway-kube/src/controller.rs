@@ -30,6 +30,7 @@ use crate::{
     address::{self, shown},
     crd::Found,
     discover::Served,
+    leadership::Leadership,
     notice::Notice,
     reference::references,
     run::{DataPlane, Settings},
@@ -81,6 +82,8 @@ pub(crate) struct Controller<'p, P> {
     pub(crate) writer: Writer,
     /// Statuses that wait for the data plane, each with the time up to which.
     waiting: BTreeMap<ObjectKey, Instant>,
+    leadership: Leadership,
+    /// As the loop knows it; `leadership` may know better.
     leads: bool,
 }
 
@@ -91,6 +94,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         plane: &'p mut P,
         messages: mpsc::Sender<Message>,
         again: Arc<Notify>,
+        leadership: Leadership,
     ) -> Self {
         let notices = &settings.notices;
         Self {
@@ -110,8 +114,10 @@ impl<'p, P: DataPlane> Controller<'p, P> {
                 client.clone(),
                 settings.controller_name.clone(),
                 Arc::clone(notices),
+                leadership.clone(),
             ),
             waiting: BTreeMap::new(),
+            leadership,
             leads: false,
             client,
             settings,
@@ -123,11 +129,10 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     /// When something is to be done that nobody else calls for.
     pub(crate) fn due(&self) -> Option<Instant> {
+        // Writes that wait while nobody may write are due when somebody may again.
+        let write = self.writer.due().filter(|_| self.writes());
         let waiting = self.waiting.values().min().copied();
-        [self.writer.due(), self.held_until, self.show_at, self.cache_at, waiting]
-            .into_iter()
-            .flatten()
-            .min()
+        [write, self.held_until, self.show_at, self.cache_at, waiting].into_iter().flatten().min()
     }
 
     pub(crate) fn show(&mut self) {
@@ -167,7 +172,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         self.leads = leads;
         self.writer.clear();
         self.waiting.clear();
-        self.plane.lead(self.writes());
+        self.tell_leadership();
         if leads {
             self.push_all();
         } else {
@@ -241,7 +246,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         self.serve().await;
         self.plane.show(&self.builder);
         // Only now: objects that Gateways want are kept by the plan of what the API server said.
-        self.plane.lead(self.writes());
+        self.tell_leadership();
         self.push_all();
         let gateways = self.store.count(&[Kind::Gateway]);
         let routes = self.store.count(&[
@@ -360,14 +365,19 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     /// Whether this replica is the one that writes. What the cache had may be older than what the
     /// cluster has, so that nothing is written or removed by it.
     fn writes(&self) -> bool {
-        self.leads && self.begun
+        self.leads && self.begun && self.leadership.holds()
+    }
+
+    fn tell_leadership(&mut self) {
+        let leadership = if self.writes() { &self.leadership } else { &Leadership::never() };
+        self.plane.lead(leadership);
     }
 
     /// Has every status compared with what is stored.
     fn push_all(&mut self) {
         if self.begun {
-            let keys: Vec<ObjectKey> =
-                self.builder.status().iter().map(|(key, _)| key.clone()).collect();
+            let keys = self.builder.status().iter().map(|(key, _)| key);
+            let keys: Vec<ObjectKey> = keys.chain(self.store.all_unreadable()).cloned().collect();
             self.push(keys);
             self.push_finalizers();
         }

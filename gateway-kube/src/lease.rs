@@ -4,7 +4,8 @@
 //! only the leader does.
 //!
 //! A lease is over once it has not changed for its duration by our own monotonic clock, so clocks
-//! of replicas need not agree. A holder that cannot renew gives up well before others may take over.
+//! of replicas need not agree. A holder that cannot renew gives up well before others may take over:
+//! it counts from before it asked for the renewal, others count from after they have seen it.
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio::{
 };
 
 use crate::{
+    leadership::Until,
     notice::{Notice, Notices},
     watch::of_client,
 };
@@ -28,11 +30,14 @@ use crate::{
 /// leader.
 const DURATION: Duration = Duration::from_secs(10);
 
-/// How long a holder leads without renewal.
+/// How long a holder leads without renewal. Writes that are under way then end before [`DURATION`].
 const PATIENCE: Duration = Duration::from_secs(7);
 
 /// How often the lease is looked at or renewed.
 const TURN: Duration = Duration::from_secs(2);
+
+/// How soon it is looked at again if that failed.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// How long a request may take.
 const REQUEST: Duration = Duration::from_secs(3);
@@ -65,18 +70,18 @@ pub(crate) async fn campaign(
     client: Client,
     election: Election,
     notices: Notices,
-    leading: watch::Sender<bool>,
+    leading: watch::Sender<Until>,
     mut ending: watch::Receiver<bool>,
 ) {
     let api = Api::namespaced(client, &election.namespace);
     let mut candidate =
         Candidate { api, election, notices, leading, seen: None, renewed: None, told: false };
     loop {
-        candidate.turn().await;
+        let pause = candidate.turn().await;
         tokio::select! {
             // An error means that nobody can say any more that it is time to end.
             _ = ending.wait_for(|ending| *ending) => break,
-            () = sleep(TURN) => {}
+            () = sleep(pause) => {}
         }
     }
     candidate.release().await;
@@ -86,10 +91,10 @@ struct Candidate {
     api: Api<Lease>,
     election: Election,
     notices: Notices,
-    leading: watch::Sender<bool>,
+    leading: watch::Sender<Until>,
     /// The lease as others left it, and since when we see it so.
     seen: Option<(Mark, Instant)>,
-    /// When our last successful renewal began.
+    /// When our last successful renewal began; none if that is too long ago or the lease is not ours.
     renewed: Option<Instant>,
     /// Whether the operator knows that the lease cannot be used.
     told: bool,
@@ -109,6 +114,14 @@ enum Step {
     Wait,
 }
 
+/// What a look at a lease came to.
+enum Looked {
+    Ours,
+    Theirs,
+    /// Somebody else wrote it in between.
+    Overtaken,
+}
+
 fn judge(spec: &LeaseSpec, identity: &str, unchanged: Duration) -> Step {
     let duration = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
     match spec.holder_identity.as_deref() {
@@ -120,31 +133,37 @@ fn judge(spec: &LeaseSpec, identity: &str, unchanged: Duration) -> Step {
 }
 
 impl Candidate {
-    /// Looks at the lease, and takes or renews it if it may.
-    async fn turn(&mut self) {
+    /// Looks at the lease, and takes or renews it if it may. Gives the pause until the next turn.
+    async fn turn(&mut self) -> Duration {
         let began = Instant::now();
-        let held = match timeout(REQUEST, self.attempt(began)).await {
+        let left = self
+            .renewed
+            .map_or(REQUEST, |renewed| (renewed + PATIENCE).saturating_duration_since(began));
+        let answer = timeout(REQUEST.min(left), self.attempt()).await;
+        let pause = if matches!(answer, Ok(Ok(_))) { TURN } else { AGAIN };
+        match answer {
             Ok(Ok(held)) => {
                 self.told = false;
-                held
+                self.renewed = held.then_some(began);
             }
-            Ok(Err(error)) => {
-                self.tell(of_client(&error).text);
-                false
-            }
-            Err(_) => {
-                self.tell("the API server does not answer in time".to_owned());
-                false
+            Ok(Err(error)) => self.tell(of_client(&error).text),
+            Err(_) => self.tell("the API server does not answer in time".to_owned()),
+        }
+        let until = match self.renewed.map(|renewed| renewed + PATIENCE) {
+            Some(end) if end > Instant::now() => Until::At(end),
+            _ => {
+                self.renewed = None;
+                Until::Never
             }
         };
-        if held {
-            self.renewed = Some(began);
-        }
-        let leads = self.renewed.is_some_and(|renewed| renewed.elapsed() < PATIENCE);
-        let changed =
-            self.leading.send_if_modified(|leading| std::mem::replace(leading, leads) != leads);
-        if changed {
+        let before = self.leading.send_replace(until);
+        let leads = until != Until::Never;
+        if (before != Until::Never) != leads {
             (self.notices)(Notice::Leading(leads));
+        }
+        match until {
+            Until::At(end) => pause.min(end.saturating_duration_since(Instant::now())),
+            Until::Always | Until::Never => pause,
         }
     }
 
@@ -155,7 +174,19 @@ impl Candidate {
     }
 
     /// Whether the lease is ours now.
-    async fn attempt(&mut self, now: Instant) -> Result<bool, kube::Error> {
+    async fn attempt(&mut self) -> Result<bool, kube::Error> {
+        // If somebody else writes it meanwhile, it tells who holds it now.
+        for _ in 0..2 {
+            match self.look().await? {
+                Looked::Ours => return Ok(true),
+                Looked::Theirs => return Ok(false),
+                Looked::Overtaken => {}
+            }
+        }
+        Ok(false)
+    }
+
+    async fn look(&mut self) -> Result<Looked, kube::Error> {
         let Some(mut lease) = self.api.get_opt(&self.election.name).await? else {
             let lease = Lease {
                 metadata: ObjectMeta {
@@ -166,6 +197,8 @@ impl Candidate {
             };
             return won(self.api.create(&PostParams::default(), &lease).await);
         };
+        // After the answer: a renewal that it shows began before.
+        let now = Instant::now();
         let spec = lease.spec.take().unwrap_or_default();
         let mark = (
             spec.holder_identity.clone(),
@@ -181,8 +214,7 @@ impl Candidate {
         };
         let step = judge(&spec, &self.election.identity, now.duration_since(since));
         if step == Step::Wait {
-            self.renewed = None;
-            return Ok(false);
+            return Ok(Looked::Theirs);
         }
         lease.spec = Some(self.claim(&spec));
         // The resource version of what was read goes along: of two replicas one wins.
@@ -205,7 +237,8 @@ impl Candidate {
 
     /// Lets another replica take over at once.
     async fn release(&mut self) {
-        if !self.leading.send_replace(false) {
+        // From now on nothing is written, and what is under way is given up.
+        if self.leading.send_replace(Until::Never) == Until::Never {
             return;
         }
         let released = async {
@@ -228,10 +261,10 @@ impl Candidate {
 }
 
 /// A conflict means that another replica was faster.
-fn won(answer: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+fn won(answer: Result<Lease, kube::Error>) -> Result<Looked, kube::Error> {
     match answer {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Ok(_) => Ok(Looked::Ours),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Looked::Overtaken),
         Err(error) => Err(error),
     }
 }

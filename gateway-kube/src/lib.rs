@@ -24,6 +24,7 @@ pub mod dedicated;
 mod discover;
 mod error;
 mod finalizer;
+mod leadership;
 mod lease;
 mod merge;
 mod notice;
@@ -40,6 +41,7 @@ mod writer;
 
 pub use connect::{Access, Connection, connect};
 pub use error::Error;
+pub use leadership::Leadership;
 pub use lease::Election;
 pub use notice::{Notice, Notices};
 pub use pool::{AddressPool, AddressRange};

@@ -28,7 +28,7 @@ pub enum Notice {
         /// Why.
         error: String,
     },
-    /// An object that the API server holds cannot be read, and is treated as if it did not exist.
+    /// An object that the API server holds cannot be read; what it said before, if anything, stays.
     Unreadable {
         /// The object.
         key: ObjectKey,
@@ -120,7 +120,7 @@ impl fmt::Display for Notice {
                 write!(f, "cannot watch {kind} {namespace}/{name}: {error}")
             }
             Self::Unreadable { key, error } => {
-                write!(f, "{key} cannot be read and is left out: {error}")
+                write!(f, "{key} cannot be read, what it said before stays: {error}")
             }
             Self::Undiscovered(error) => {
                 write!(f, "cannot find out which kinds the cluster serves: {error}")

@@ -5,7 +5,9 @@
 
 use gateway_core::api::{Kind, ObjectKey, Resource};
 use kube::core::DynamicObject;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::unreadable::{self, Unreadable};
 
 /// Annotations that repeat the object.
 const REPEATED: &[&str] = &["kubectl.kubernetes.io/last-applied-configuration"];
@@ -15,8 +17,8 @@ const REPEATED: &[&str] = &["kubectl.kubernetes.io/last-applied-configuration"];
 pub(crate) enum Read {
     /// It can be read.
     Whole(Box<Resource>, Version),
-    /// It cannot, for this reason.
-    Unreadable(ObjectKey, Version, String),
+    /// It cannot.
+    Unreadable(Box<Unreadable>),
 }
 
 /// The stored form of an object as far as its status goes.
@@ -72,19 +74,17 @@ pub(crate) fn read(kind: Kind, mut object: DynamicObject) -> Read {
     if let Some(annotations) = &mut metadata.annotations {
         annotations.retain(|name, _| !REPEATED.contains(&name.as_str()));
     }
-    let metadata = match serde_json::to_value(&object.metadata) {
-        Ok(metadata) => metadata,
-        Err(error) => return Read::Unreadable(key, version, error.to_string()),
-    };
+    // INVARIANT: metadata was read from JSON.
+    let metadata = serde_json::to_value(&object.metadata).unwrap_or_else(|_| json!({}));
     let mut data = object.data;
     if let Value::Object(fields) = &mut data {
         fields.remove("status");
         fields.insert("metadata".to_owned(), metadata);
     }
     drop_nulls(&mut data);
-    match Resource::deserialize(kind, data) {
+    match Resource::deserialize(kind, &data) {
         Ok(resource) => Read::Whole(Box::new(resource), version),
-        Err(error) => Read::Unreadable(key, version, error.to_string()),
+        Err(error) => Read::Unreadable(Box::new(unreadable::examine(key, version, &data, &error))),
     }
 }
 
@@ -178,11 +178,12 @@ mod tests {
     fn hostile_shapes_are_unreadable_and_nothing_worse() {
         for spec in [json!({"rules": 7}), json!({"hostnames": {"a": []}}), json!([1])] {
             let object = sent(json!({"metadata": {"namespace": "a", "name": "b"}, "spec": spec}));
-            let Read::Unreadable(key, _, error) = read(Kind::HttpRoute, object) else {
+            let Read::Unreadable(found) = read(Kind::HttpRoute, object) else {
                 panic!("{spec} cannot be read");
             };
-            assert_eq!(key.to_string(), "HTTPRoute a/b");
-            assert!(error.contains("invalid type"), "{error}");
+            assert_eq!(found.key.to_string(), "HTTPRoute a/b");
+            let error = &found.fault.error;
+            assert!(error.contains("invalid type") && error.starts_with("spec"), "{error}");
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     connect::Connection,
     controller::Controller,
     crd,
+    leadership::{Leadership, Until},
     lease::{self, Election},
     notice::Notices,
     pool::AddressPool,
@@ -77,10 +78,10 @@ pub trait DataPlane {
         std::future::pending()
     }
 
-    /// Learns whether this replica is the one that writes. Not before what is served is what the
-    /// API server said.
-    fn lead(&mut self, leads: bool) {
-        let _ = leads;
+    /// Learns whether this replica is the one that writes, to be asked right before each write. Not
+    /// before what is served is what the API server said.
+    fn lead(&mut self, leadership: &Leadership) {
+        let _ = leadership;
     }
 }
 
@@ -131,7 +132,9 @@ pub async fn run(
         tokio::spawn(crd::follow_bundle(client.clone(), Arc::clone(&again), found_sender)),
     ];
     let mut campaign = Campaign::start(&client, &settings);
-    let mut controller = Controller::new(client, settings, plane, message_sender, again);
+    let leadership = campaign.leadership.clone();
+    let mut controller =
+        Controller::new(client, settings, plane, message_sender, again, leadership);
     let mut retry = interval(RETRY);
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ending = std::pin::pin!(ending);
@@ -147,10 +150,7 @@ pub async fn run(
                 controller.found(found);
                 controller.settle().await;
             }
-            Ok(()) = campaign.leading.changed() => {
-                let leads = *campaign.leading.borrow_and_update();
-                controller.lead(leads).await;
-            }
+            leads = campaign.leadership.changed() => controller.lead(leads).await,
             changed = controller.plane.changed() => {
                 if changed == Changed::Observed {
                     controller.serve().await;
@@ -176,24 +176,21 @@ pub async fn run(
 
 /// Our part in the election.
 struct Campaign {
-    leading: watch::Receiver<bool>,
+    leadership: Leadership,
     ending: watch::Sender<bool>,
-    /// Kept without election, since nobody else would say that we lead.
-    _alone: Option<watch::Sender<bool>>,
     task: Option<JoinHandle<()>>,
 }
 
 impl Campaign {
     fn start(client: &Client, settings: &Settings) -> Self {
-        let (leads, mut leading) = watch::channel(settings.election.is_none());
-        leading.mark_changed();
         let (ending, ended) = watch::channel(false);
         let Some(election) = settings.election.clone() else {
-            return Self { leading, ending, _alone: Some(leads), task: None };
+            return Self { leadership: Leadership::always(), ending, task: None };
         };
+        let (leads, leadership) = watch::channel(Until::Never);
         let notices = Arc::clone(&settings.notices);
         let campaign = lease::campaign(client.clone(), election, notices, leads, ended);
-        Self { leading, ending, _alone: None, task: Some(tokio::spawn(campaign)) }
+        Self { leadership: leadership.into(), ending, task: Some(tokio::spawn(campaign)) }
     }
 
     async fn end(self) {

@@ -25,6 +25,7 @@ use crate::{
         plan::{Plan, Wanted},
         ports, service_port,
     },
+    leadership::Leadership,
     notice::Notices,
 };
 
@@ -36,7 +37,7 @@ pub(crate) const KINDS: &[ObjectKind] = &[ObjectKind::Service, ObjectKind::Endpo
 pub struct Signposts {
     controller_name: String,
     plan: watch::Sender<Option<Arc<Plan>>>,
-    leads: watch::Sender<bool>,
+    leads: watch::Sender<Leadership>,
     keeper: JoinHandle<()>,
 }
 
@@ -51,7 +52,7 @@ impl Signposts {
     #[must_use]
     pub fn start(connection: &Connection, controller_name: &str, notices: Notices) -> Self {
         let (plan, planned) = watch::channel(None);
-        let (leads, leading) = watch::channel(false);
+        let (leads, leading) = watch::channel(Leadership::never());
         // Nobody waits for them: a Gateway serves without a name as well.
         let (provided, _) = watch::channel(None);
         let ends = Ends { plan: planned, leads: leading, provisions: provided, notices };
@@ -73,8 +74,8 @@ impl Signposts {
     }
 
     /// Learns whether this replica is the one that writes.
-    pub fn lead(&self, leads: bool) {
-        self.leads.send_replace(leads);
+    pub fn lead(&self, leadership: &Leadership) {
+        self.leads.send_replace(leadership.clone());
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::{
     notice::{Notice, Notices},
     object::{Read, Version, has_status},
+    unreadable::{Fault, Unreadable},
     watch::{Failure, Followed, Message, News, Target, WatchId},
 };
 
@@ -22,8 +23,8 @@ use crate::{
 pub(crate) struct Store {
     watches: BTreeMap<WatchId, Seen>,
     versions: BTreeMap<ObjectKey, Version>,
-    /// Objects that cannot be read, and why.
-    unreadable: BTreeMap<ObjectKey, String>,
+    /// Objects that cannot be read.
+    unreadable: BTreeMap<ObjectKey, Fault>,
     notices: Notices,
     /// Whether the API server did not answer the last time.
     lost: bool,
@@ -88,9 +89,14 @@ impl Store {
         self.versions.get(key)
     }
 
-    /// Why an object cannot be read; none if it can.
-    pub(crate) fn unreadable(&self, key: &ObjectKey) -> Option<&str> {
-        self.unreadable.get(key).map(String::as_str)
+    /// What is wrong with an object that cannot be read; none if it can.
+    pub(crate) fn unreadable(&self, key: &ObjectKey) -> Option<&Fault> {
+        self.unreadable.get(key)
+    }
+
+    /// All objects that cannot be read.
+    pub(crate) fn all_unreadable(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.unreadable.keys()
     }
 
     /// Learns the stored form from an answer, before a watch tells it. If the watch was faster, what
@@ -161,13 +167,13 @@ impl Store {
         let Some(seen) = self.watches.get_mut(&watch) else { return };
         let (key, version) = match &read {
             Read::Whole(resource, version) => (resource.key(), version),
-            Read::Unreadable(key, version, _) => (key.clone(), version),
+            Read::Unreadable(found) => (found.key.clone(), &found.version),
         };
         if has_status(key.kind) && self.versions.get(&key) != Some(version) {
             self.versions.insert(key.clone(), version.clone());
             taken.stored.push(key.clone());
         }
-        seen.keys.insert(key.clone());
+        let is_new = seen.keys.insert(key.clone());
         if let Some(listing) = &mut seen.listing {
             listing.insert(key.clone());
         }
@@ -176,16 +182,25 @@ impl Store {
                 self.unreadable.remove(&key);
                 taken.changes.push(Change::Upsert(*resource));
             }
-            // An object that cannot be read is one that we do not have: serving what it said
-            // before would hide from its owner that the change did not arrive.
-            Read::Unreadable(_, _, error) => {
-                taken.changes.push(Change::Remove(key.clone()));
-                if self.unreadable.get(&key) != Some(&error) {
-                    (self.notices)(Notice::Unreadable { key: key.clone(), error: error.clone() });
-                    self.unreadable.insert(key, error);
-                }
-            }
+            Read::Unreadable(found) => self.unreadable_object(*found, is_new, taken),
         }
+    }
+
+    // An object that cannot be read was not deleted: what it said before stays. Where nothing is
+    // known of it, what remains of it stands for it.
+    fn unreadable_object(&mut self, found: Unreadable, is_new: bool, taken: &mut Taken) {
+        let Unreadable { key, mut fault, remains, is_ending, .. } = found;
+        let known = self.unreadable.get(&key);
+        fault.kept = known.map_or(!is_new, |known| known.kept);
+        if let Some(remains) = remains.filter(|_| !fault.kept || is_ending) {
+            fault.kept = false;
+            taken.changes.push(Change::Upsert(*remains));
+        }
+        if known.is_none_or(|known| known.error != fault.error) {
+            let (key, error) = (key.clone(), fault.error.clone());
+            (self.notices)(Notice::Unreadable { key, error });
+        }
+        self.unreadable.insert(key, fault);
     }
 
     fn failed(&mut self, watch: WatchId, failure: &Failure, taken: &mut Taken) {

@@ -29,12 +29,13 @@ use kube::{
     runtime::events::{Recorder, Reporter},
 };
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::{
     complaint,
     discover::Served,
     finalizer,
+    leadership::{Halt, Leadership},
     merge::{self, Writing, merge},
     notice::{Notice, Notices},
     object::Version,
@@ -78,6 +79,7 @@ pub(crate) struct Writer {
     controller: String,
     notices: Notices,
     events: Events,
+    leadership: Leadership,
     ready: VecDeque<Job>,
     delayed: BTreeSet<(Instant, Job)>,
     /// All of `ready` and `delayed`: nothing waits twice, so the queue is as long as there are
@@ -122,10 +124,17 @@ enum Outcome {
     Refused(String),
     /// No answer, or one that another try may change.
     Failed(String),
+    /// Another replica may lead by now.
+    Unled,
 }
 
 impl Writer {
-    pub(crate) fn new(client: Client, controller: String, notices: Notices) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        controller: String,
+        notices: Notices,
+        leadership: Leadership,
+    ) -> Self {
         let reporter = Reporter { controller: controller.clone(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
         let events = Events { recorder, controller: controller.clone(), failed: Arc::default() };
@@ -134,6 +143,7 @@ impl Writer {
             controller,
             notices,
             events,
+            leadership,
             ready: VecDeque::new(),
             delayed: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -252,11 +262,16 @@ impl Writer {
             Job::Status(key) => self.wanted(key, builder, store).map(Cow::into_owned),
             Job::Finalizers(_) => None,
         };
-        let job = job.clone();
+        let (job, leadership) = (job.clone(), self.leadership.clone());
         Some(Box::pin(async move {
-            let outcome = timeout(REQUEST, outcome).await;
-            let late = |_| Outcome::Failed("the API server does not answer in time".to_owned());
-            Written { job, wanted, outcome: outcome.unwrap_or_else(late) }
+            let outcome = match leadership.within(REQUEST, outcome).await {
+                Ok(outcome) => outcome,
+                Err(Halt::Late) => {
+                    Outcome::Failed("the API server does not answer in time".to_owned())
+                }
+                Err(Halt::Lost) => Outcome::Unled,
+            };
+            Written { job, wanted, outcome }
         }))
     }
 
@@ -292,9 +307,10 @@ impl Writer {
         builder: &'b Builder,
         store: &Store,
     ) -> Option<Cow<'b, ObjectStatus>> {
-        if let Some(error) = store.unreadable(key) {
+        if let Some(fault) = store.unreadable(key) {
             let version = store.version(key)?;
-            return unreadable::status(key.kind, version, &self.controller, error).map(Cow::Owned);
+            let status = unreadable::status(key, version, &self.controller, fault, builder);
+            return status.map(Cow::Owned);
         }
         builder.status().get(key).map(Cow::Borrowed)
     }
@@ -340,6 +356,8 @@ impl Writer {
                 self.failures.remove(&job);
                 (self.notices)(Notice::Unwritten { key: key.clone(), error });
             }
+            // Whoever leads writes it; should it be us again, we do.
+            Outcome::Unled => self.again(job),
             Outcome::Failed(error) => {
                 // Told once, not at every try.
                 if !self.failures.contains_key(&job) {

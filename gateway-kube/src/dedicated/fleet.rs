@@ -23,6 +23,7 @@ use super::{
 use crate::{
     config_stream::{Publisher, Report},
     connect::Connection,
+    leadership::Leadership,
     notice::Notices,
     run::{Changed, DataPlane},
 };
@@ -36,7 +37,9 @@ pub struct Fleet {
     blueprint: Blueprint,
     publisher: Publisher,
     plan: watch::Sender<Option<Arc<Plan>>>,
-    leads: watch::Sender<bool>,
+    leads: watch::Sender<Leadership>,
+    /// Opens the publisher while this replica leads, whatever else is under way.
+    door: Option<JoinHandle<()>>,
     provisions: watch::Receiver<Provisions>,
     told: watch::Receiver<u64>,
     /// As of the last answer.
@@ -51,6 +54,7 @@ pub struct Fleet {
 impl Drop for Fleet {
     fn drop(&mut self) {
         self.keeper.abort();
+        self.door.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -64,7 +68,7 @@ impl Fleet {
         notices: Notices,
     ) -> Self {
         let (plan, planned) = watch::channel(None);
-        let (leads, leading) = watch::channel(false);
+        let (leads, leading) = watch::channel(Leadership::never());
         let (provided, provisions) = watch::channel(None);
         let ends = Ends { plan: planned, leads: leading, provisions: provided, notices };
         let name = blueprint.controller_name.clone();
@@ -75,6 +79,7 @@ impl Fleet {
             publisher,
             plan,
             leads,
+            door: None,
             provisions,
             failures: BTreeMap::new(),
             offers: Offers::default(),
@@ -139,8 +144,15 @@ impl DataPlane for Fleet {
         }
     }
 
-    fn lead(&mut self, leads: bool) {
-        self.leads.send_replace(leads);
-        self.publisher.open(leads);
+    fn lead(&mut self, leadership: &Leadership) {
+        self.leads.send_replace(leadership.clone());
+        self.door.take().iter().for_each(JoinHandle::abort);
+        self.publisher.open(leadership.holds());
+        let (publisher, mut leadership) = (self.publisher.clone(), leadership.clone());
+        self.door = Some(tokio::spawn(async move {
+            loop {
+                publisher.open(leadership.changed().await);
+            }
+        }));
     }
 }

@@ -29,7 +29,7 @@ use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
 };
 
 use super::{
@@ -42,6 +42,7 @@ use super::{
     write::{apply, remove, value},
 };
 use crate::{
+    leadership::{Halt, Leadership},
     notice::{Notice, Notices},
     watch::{Pauses, of_client},
 };
@@ -52,11 +53,17 @@ const WRITES: usize = 16;
 /// How long a write may take.
 const WRITE: Duration = Duration::from_secs(30);
 
-/// Changes are looked at together that follow each other this closely.
+/// Changes are looked at together that follow each other this closely, ...
 const QUIET: Duration = Duration::from_millis(5);
+
+/// ... but none waits longer than this.
+const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// How often the addresses of nodes are read, if a Service needs them.
 const NODES: Duration = Duration::from_secs(60);
+
+/// How long that may take: nothing else is done meanwhile.
+const NODES_READ: Duration = Duration::from_secs(2);
 
 /// What is known of the objects of each Gateway; none before all of them were listed.
 pub(crate) type Provisions = Option<Arc<BTreeMap<ObjectKey, Provision>>>;
@@ -64,7 +71,7 @@ pub(crate) type Provisions = Option<Arc<BTreeMap<ObjectKey, Provision>>>;
 /// What the keeper is told, and whom it tells.
 pub(crate) struct Ends {
     pub(crate) plan: watch::Receiver<Option<Arc<Plan>>>,
-    pub(crate) leads: watch::Receiver<bool>,
+    pub(crate) leads: watch::Receiver<Leadership>,
     pub(crate) provisions: watch::Sender<Provisions>,
     pub(crate) notices: Notices,
 }
@@ -91,7 +98,9 @@ pub(crate) async fn keep(
         tokio::select! {
             Some(first) = news.recv() => {
                 keeper.take(first);
-                while let Ok(Some(more)) = timeout(QUIET, news.recv()).await {
+                let last = Instant::now() + DEBOUNCE;
+                let quiet = || last.min(Instant::now() + QUIET);
+                while let Ok(Some(more)) = timeout_at(quiet(), news.recv()).await {
                     keeper.take(more);
                 }
             }
@@ -241,7 +250,7 @@ impl Keeper {
             return;
         }
         let nodes: Api<Node> = Api::all(self.client.clone());
-        match timeout(WRITE, nodes.list(&ListParams::default().match_any())).await {
+        match timeout(NODES_READ, nodes.list(&ListParams::default().match_any())).await {
             Ok(Ok(list)) => self.nodes = list.items.iter().filter_map(node_address).collect(),
             Ok(Err(error)) => {
                 let error = of_client(&error).text;
@@ -268,7 +277,7 @@ impl Keeper {
             return;
         };
         self.tell(&plan);
-        if !*self.ends.leads.borrow() {
+        if !self.ends.leads.borrow().holds() {
             return;
         }
         let steps = steps(&plan, &self.seen);
@@ -338,6 +347,7 @@ impl Keeper {
         let known = self.seen.contains_key(step.id());
         let (client, label) = (self.client.clone(), self.label.clone());
         let manager = self.controller_name.clone();
+        let leadership = self.ends.leads.borrow().clone();
         self.writes.spawn(async move {
             let written = async {
                 match &step {
@@ -345,8 +355,11 @@ impl Keeper {
                     Step::Remove(id, uid) => remove(client, id, uid.clone()).await,
                 }
             };
-            let late = |_| Err("the API server does not answer in time".to_owned());
-            let outcome = timeout(WRITE, written).await.unwrap_or_else(late);
+            let outcome = match leadership.within(WRITE, written).await {
+                Ok(outcome) => outcome,
+                Err(Halt::Late) => Err("the API server does not answer in time".to_owned()),
+                Err(Halt::Lost) => Err("another replica writes now".to_owned()),
+            };
             Written { step, outcome }
         });
     }

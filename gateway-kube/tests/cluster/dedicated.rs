@@ -12,6 +12,7 @@ use gateway_kube::{
     dedicated::{Blueprint, Check, Fleet},
 };
 use serde_json::{Value, json};
+use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{CLASSES, GATEWAYS, US, class, condition, fake::Fake, gateway, running};
 
@@ -24,6 +25,7 @@ const BUDGETS: &str = "policy/poddisruptionbudgets";
 /// A controller of dedicated Gateways that is the only replica.
 struct Replica {
     notices: Arc<Mutex<Vec<Notice>>>,
+    task: JoinHandle<()>,
 }
 
 impl Replica {
@@ -53,10 +55,15 @@ impl Replica {
         let notify = Arc::clone(&settings.notices);
         let publisher = Publisher::default();
         let mut fleet = Fleet::start(&connection, blueprint, publisher, notify);
-        tokio::task::spawn_local(async move {
+        let task = tokio::task::spawn_local(async move {
             gateway_kube::run(connection, settings, &mut fleet, std::future::pending()).await;
         });
-        Self { notices }
+        Self { notices, task }
+    }
+
+    /// Ends it as a crash does.
+    fn end(self) {
+        self.task.abort();
     }
 
     fn told(&self, part: &str) -> bool {
@@ -182,7 +189,7 @@ fn what_the_api_server_writes_in_its_own_way_is_not_applied_again_and_again() {
         fake.apply(GATEWAYS, gateway);
         let replica = Replica::start(&fake);
         fake.until(|fake| !fake.get(DEPLOYMENTS, "shop", "public-ours").is_null()).await;
-        tokio::time::sleep(Duration::from_secs(600)).await;
+        sleep(Duration::from_secs(600)).await;
         let deployment = fake.get(DEPLOYMENTS, "shop", "public-ours");
         assert!(deployment.to_string().contains("500m"), "{deployment}");
         let applies = || {
@@ -211,7 +218,7 @@ fn an_apply_that_is_changed_on_its_way_is_told_once() {
         fake.apply(GATEWAYS, owned("public"));
         let replica = Replica::start(&fake);
         fake.until(|fake| !fake.get(DEPLOYMENTS, "shop", "public-ours").is_null()).await;
-        tokio::time::sleep(Duration::from_secs(600)).await;
+        sleep(Duration::from_secs(600)).await;
         let text = "Deployment shop/public-ours was applied, but spec.replicas is 2 instead of 1";
         let told = replica.notices.lock().expect("no panic").clone();
         let told = told.iter().filter(|notice| notice.to_string().contains(text)).count();
@@ -311,5 +318,49 @@ fn two_gateways_whose_objects_would_have_one_name() {
         fake.until(|fake| !fake.get(DEPLOYMENTS, "shop", "a-b-ours").is_null()).await;
         let deployment = fake.get(DEPLOYMENTS, "shop", "a-b-ours");
         assert_eq!(deployment["metadata"]["ownerReferences"][0]["name"], "a");
+    });
+}
+
+#[test]
+fn what_cannot_be_read_keeps_its_objects_even_when_the_controller_starts_anew() {
+    running::run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, owned("public"));
+        let objects = [ACCOUNTS, MAPS, DEPLOYMENTS, SERVICES];
+        let kept = |fake: &Fake| {
+            objects.iter().all(|kind| !fake.get(kind, "shop", "public-ours").is_null())
+        };
+        let writes = |fake: &Fake| {
+            let writes = fake.writes();
+            writes.into_iter().filter(|(line, _)| line.contains("public-ours")).count()
+        };
+        let replica = Replica::start(&fake);
+        fake.until(kept).await;
+        let mut odd_gateway = owned("public");
+        odd_gateway["spec"]["listeners"][0]["port"] = "eighty".into();
+        let mut odd_class = class();
+        odd_class["spec"]["parametersRef"] = "large".into();
+        fake.apply(GATEWAYS, odd_gateway);
+        sleep(Duration::from_secs(60)).await;
+        let before = writes(&fake);
+        replica.end();
+        // Now it is not known what they said before.
+        for class in [class(), odd_class] {
+            fake.apply(CLASSES, class);
+            let replica = Replica::start(&fake);
+            sleep(Duration::from_secs(60)).await;
+            assert!(kept(&fake));
+            assert_eq!(writes(&fake), before);
+            replica.end();
+        }
+        fake.apply(GATEWAYS, owned("public"));
+        let replica = Replica::start(&fake);
+        sleep(Duration::from_secs(60)).await;
+        assert!(kept(&fake));
+        assert_eq!(writes(&fake), before, "parameters that cannot be read change nothing");
+        fake.delete(GATEWAYS, "shop", "public");
+        fake.until(|fake| fake.get(DEPLOYMENTS, "shop", "public-ours").is_null()).await;
+        replica.end();
     });
 }

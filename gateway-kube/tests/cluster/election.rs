@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     CLASSES, GATEWAYS, ROUTES, class,
-    fake::Fake,
+    fake::{Fake, Line},
     gateway, route,
     running::{Options, Replica, run},
 };
@@ -103,5 +103,59 @@ fn who_cannot_renew_stops_writing() {
         fake.until(|fake| has_status(fake, "b")).await;
         assert!(leads(&replica));
         replica.end().await;
+    });
+}
+
+/// A replica whose API server hangs, beside one that takes over; clocks are decades apart, and the
+/// one that takes over may be slow to see what there is.
+async fn check_hang(after: Duration, slow: Duration) {
+    let fake = Fake::new();
+    fake.apply(CLASSES, class());
+    fake.apply(GATEWAYS, gateway("gw"));
+    let line = |year| Line { year: Some(year), ..Line::default() };
+    let (past, future) = (line("1990"), line("2099"));
+    let first = replica(&fake.over(&past), "first");
+    fake.until(|fake| fake.get(GATEWAYS, "shop", "gw")["status"].is_object()).await;
+    let second = replica(&fake.over(&future), "second");
+    *future.delay.lock().expect("nobody panics") = slow;
+    sleep(Duration::from_secs(30) + after).await;
+    assert!(first.plane.served().leads());
+    *past.delay.lock().expect("nobody panics") = Duration::from_secs(3600);
+    // It has something to write that it cannot write just now.
+    fake.apply(ROUTES, route("a", "gw"));
+    let hung = Instant::now();
+    let written = || past.writes.lock().expect("nobody panics").len();
+    let before = written();
+    while !second.plane.served().leads() {
+        sleep(Duration::from_millis(10)).await;
+        let both = first.plane.served().leads() && second.plane.served().leads();
+        assert!(!both, "{:?} {after:?} {slow:?}", hung.elapsed());
+        assert!(hung.elapsed() < Duration::from_secs(40), "{after:?} {slow:?}");
+    }
+    if slow.is_zero() {
+        assert!(hung.elapsed() <= Duration::from_secs(15), "{:?}", hung.elapsed());
+    }
+    fake.until(|fake| has_status(fake, "a")).await;
+    *future.delay.lock().expect("nobody panics") = Duration::ZERO;
+    sleep(Duration::from_secs(5)).await;
+    // It comes back, and writes nothing that it meant to write.
+    *past.delay.lock().expect("nobody panics") = Duration::ZERO;
+    for _ in 0..600 {
+        sleep(Duration::from_millis(100)).await;
+        assert!(!first.plane.served().leads() && second.plane.served().leads());
+    }
+    assert_eq!(written(), before);
+    first.end().await;
+    second.end().await;
+}
+
+#[test]
+fn a_holder_stops_before_another_takes_over_whatever_the_clocks_say() {
+    run(async {
+        for after in [0, 700, 1400] {
+            for slow in [0, 1000, 1400] {
+                check_hang(Duration::from_millis(after), Duration::from_millis(slow)).await;
+            }
+        }
     });
 }

@@ -20,7 +20,10 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use kube::client::Body;
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 /// Items of a page, few so that every list has several.
 const PAGE: usize = 2;
@@ -33,6 +36,19 @@ pub(crate) struct Fake {
     state: Arc<Mutex<State>>,
     changed: watch::Sender<u64>,
     rights: Arc<BTreeSet<Right>>,
+    /// How this client reaches it.
+    line: Line,
+}
+
+/// The way of one client to the API server. Clones are the same way.
+#[derive(Clone, Default)]
+pub(crate) struct Line {
+    /// How long a request takes until it arrives.
+    pub(crate) delay: Arc<Mutex<Duration>>,
+    /// The year that the clock of the client shows, if it is wrong.
+    pub(crate) year: Option<&'static str>,
+    /// The writes that arrived over this line, but for leases.
+    pub(crate) writes: Arc<Mutex<Vec<String>>>,
 }
 
 /// Group, plural, namespace and name.
@@ -93,6 +109,7 @@ impl Fake {
             state: Arc::new(Mutex::new(state)),
             changed: watch::Sender::new(0),
             rights: Arc::new(rights(true)),
+            line: Line::default(),
         };
         fake.install("experimental");
         fake
@@ -116,8 +133,32 @@ impl Fake {
         kube::Client::new(self.clone(), "default").into()
     }
 
+    /// The same API server over another line.
+    pub(crate) fn over(&self, line: &Line) -> Self {
+        Self { line: line.clone(), ..self.clone() }
+    }
+
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no test panics while it holds the state")
+    }
+
+    /// What happens to a request on its way.
+    async fn travel(&self, line: &str, body: &mut Value) {
+        let delay = *self.line.delay.lock().expect("no test panics while it holds it");
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+        let is_lease = line.contains("/leases");
+        if let Some(year) = self.line.year.filter(|_| is_lease)
+            && let Some(time) = body["spec"]["renewTime"].as_str()
+        {
+            let skewed = format!("{year}{}", &time[4..]);
+            body["spec"]["renewTime"] = skewed.into();
+        }
+        if !line.starts_with("GET") && !is_lease {
+            let mut writes = self.line.writes.lock().expect("no test panics while it holds them");
+            writes.push(line.to_owned());
+        }
     }
 
     fn bump(&self) {
@@ -543,8 +584,9 @@ impl tower_service::Service<Request<Body>> for Fake {
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let mut body: Value = serde_json::from_slice(&body).unwrap_or_default();
             let line = format!("{} {}", head.method, head.uri);
+            fake.travel(&line, &mut body).await;
             let silent = {
                 let mut state = fake.state();
                 if state.down {

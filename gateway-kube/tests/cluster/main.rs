@@ -6,6 +6,7 @@ mod plane;
 mod running;
 
 mod addresses;
+mod bad_input;
 mod cached;
 mod dedicated;
 mod election;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 
 pub(crate) const CLASSES: &str = "gateway.networking.k8s.io/gatewayclasses";
 pub(crate) const GATEWAYS: &str = "gateway.networking.k8s.io/gateways";
+pub(crate) const LISTENER_SETS: &str = "gateway.networking.k8s.io/listenersets";
 pub(crate) const ROUTES: &str = "gateway.networking.k8s.io/httproutes";
 pub(crate) const US: &str = "example.net/us";
 

@@ -12,7 +12,7 @@ use gateway_core::{
     endpoints::endpoints,
     snapshot::{BindAddress, BindKey, BindState, Observed},
 };
-use gateway_kube::{Changed, DataPlane};
+use gateway_kube::{Changed, DataPlane, Leadership};
 use tokio::sync::watch;
 
 /// What the data plane was told last.
@@ -35,7 +35,13 @@ pub(crate) struct Served {
     /// Addresses of Gateways that name none.
     pub(crate) own: BTreeMap<ObjectKey, IpAddr>,
     /// Whether this replica writes.
-    pub(crate) leads: bool,
+    pub(crate) leadership: Option<Leadership>,
+}
+
+impl Served {
+    pub(crate) fn leads(&self) -> bool {
+        self.leadership.as_ref().is_some_and(Leadership::holds)
+    }
 }
 
 #[derive(Clone, Default)]
@@ -112,7 +118,8 @@ impl DataPlane for Plane {
         Changed::Served
     }
 
-    fn lead(&mut self, leads: bool) {
-        self.served.lock().expect("no test panics while it holds it").leads = leads;
+    fn lead(&mut self, leadership: &Leadership) {
+        let mut served = self.served.lock().expect("no test panics while it holds it");
+        served.leadership = Some(leadership.clone());
     }
 }
