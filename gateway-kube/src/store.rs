@@ -93,6 +93,11 @@ impl Store {
         self.unreadable.get(key).map(String::as_str)
     }
 
+    /// The objects of a kind that are there and cannot be read.
+    pub(crate) fn all_unreadable(&self, kind: Kind) -> impl Iterator<Item = &ObjectKey> {
+        self.unreadable.keys().filter(move |key| key.kind == kind)
+    }
+
     /// Learns the stored form from an answer, before a watch tells it. If the watch was faster, what
     /// it told stays.
     pub(crate) fn learn(&mut self, key: &ObjectKey, version: Option<Version>) {

@@ -10,9 +10,12 @@ use std::{
 use gateway_core::{
     api::ObjectKey,
     resolve::topology::{BindAddress, BindKey, Transport},
+    snapshot::Placement,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::lookup_host;
+
+const NO_PORT: &str = "with the port offset there is no such port";
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -26,8 +29,8 @@ pub struct Addresses {
     pub port_offset: u16,
     /// The port of the socket for a port of listeners. 0 lets the system choose.
     pub ports: BTreeMap<u16, u16>,
-    /// The addresses of Gateways that have one of their own.
-    pub own: BTreeMap<ObjectKey, IpAddr>,
+    /// Where the sockets of Gateways are that have some of their own.
+    pub own: BTreeMap<ObjectKey, Placement>,
     /// The addresses that Gateways may name; none: any that the system has.
     pub usable: Vec<RangeInclusive<IpAddr>>,
 }
@@ -52,6 +55,28 @@ impl Addresses {
         match self.ports.get(&port) {
             Some(mapped) => Some(*mapped),
             None => port.checked_add(self.port_offset),
+        }
+    }
+
+    /// Where the socket of `key` is; none if that is not known yet.
+    ///
+    /// # Errors
+    /// If there is no such place.
+    pub(super) fn own(
+        &self,
+        gateway: &ObjectKey,
+        key: &BindKey,
+    ) -> Result<Option<SocketAddr>, &'static str> {
+        match self.own.get(gateway) {
+            None => Err("the Gateway was given no address"),
+            Some(Placement::Address(own)) => {
+                let port = self.port(key.port).ok_or(NO_PORT)?;
+                Ok(Some(SocketAddr::new(*own, port)))
+            }
+            Some(Placement::Ports(ports)) => {
+                let port = ports.get(&(key.port, key.transport));
+                Ok(port.map(|port| SocketAddr::new(self.default, *port)))
+            }
         }
     }
 
@@ -81,7 +106,7 @@ pub(crate) async fn open(
     workers: usize,
     taken: &[SocketAddr],
 ) -> Result<Opened, String> {
-    let port = addresses.port(key.port).ok_or("with the port offset there is no such port")?;
+    let port = addresses.port(key.port).ok_or(NO_PORT)?;
     let fallback = SocketAddr::new(addresses.default, port);
     if let BindAddress::Hostname(name) = &key.address
         && !addresses.usable.is_empty()
@@ -91,10 +116,7 @@ pub(crate) async fn open(
     }
     let wanted = match &key.address {
         BindAddress::Default => vec![fallback],
-        BindAddress::Own(gateway) => {
-            let own = addresses.own.get(gateway).ok_or("the Gateway was given no address")?;
-            vec![SocketAddr::new(*own, port)]
-        }
+        BindAddress::Own(gateway) => addresses.own(gateway, key)?.into_iter().collect(),
         BindAddress::Ip(ip) if !addresses.is_usable(*ip) => {
             return Err(format!("{ip} is not among the addresses of this gateway"));
         }

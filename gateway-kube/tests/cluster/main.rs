@@ -6,6 +6,7 @@ mod plane;
 mod running;
 
 mod addresses;
+mod balanced;
 mod cached;
 mod dedicated;
 mod election;
