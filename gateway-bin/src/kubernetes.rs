@@ -24,7 +24,7 @@ use gateway_kube::{
 use crate::{
     Update,
     admin::Admin,
-    args::{KubernetesArgs, RunArgs},
+    args::{KubernetesArgs, RunArgs, ServiceType},
     error::Error,
     listen::Addresses,
     program::{Signals, built, config, drain, judged_by, random, say, say_sockets, start},
@@ -47,8 +47,9 @@ pub(crate) async fn serve(args: &RunArgs) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(Error::Runtime)?;
     let settings = settings(args, &connection);
     let notices = Arc::clone(&settings.notices);
-    let signposts = Signposts::start(&connection, &settings.controller_name, notices);
-    let mut plane = Plane { gateway, admin, signposts: Some(signposts), observed: None };
+    let signposts = has_signposts(&args.kubernetes)
+        .then(|| Signposts::start(&connection, &settings.controller_name, notices));
+    let mut plane = Plane { gateway, admin, signposts, observed: None };
     gateway_kube::run(connection, settings, &mut plane, signals.asked()).await;
     drain(plane.gateway).await;
     Ok(())
@@ -85,6 +86,12 @@ pub(crate) fn settings(args: &RunArgs, connection: &Connection) -> Settings {
         cache: of_cluster.cache.clone(),
         notices: Arc::new(|notice: Notice| say(&notice.to_string())),
     }
+}
+
+/// Whether pods can be sent to the addresses of Gateways by another name. Service addresses lead to
+/// pods alone, never to each other, and nodes have other ports than Gateways.
+fn has_signposts(of_cluster: &KubernetesArgs) -> bool {
+    !matches!(of_cluster.service_type, Some(ServiceType::ClusterIp | ServiceType::NodePort))
 }
 
 /// How Gateways are reached if each has a Service of its own.

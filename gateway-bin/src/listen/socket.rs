@@ -281,3 +281,57 @@ mod tests {
         check(ErrorKind::OutOfMemory, "");
     }
 }
+
+#[cfg(test)]
+mod placements {
+    use std::{collections::BTreeMap, net::SocketAddr};
+
+    use gateway_core::{
+        api::{Kind, ObjectKey},
+        resolve::topology::{BindAddress, BindKey, Transport},
+        snapshot::Placement,
+    };
+
+    use super::{Addresses, open};
+
+    fn addresses(placement: Placement) -> Addresses {
+        let gateway = ObjectKey::new(Kind::Gateway, "infra", "public");
+        let default = [127, 0, 0, 1].into();
+        Addresses { default, own: BTreeMap::from([(gateway, placement)]), ..Addresses::default() }
+    }
+
+    fn key(gateway: &str, port: u16, transport: Transport) -> BindKey {
+        let gateway = ObjectKey::new(Kind::Gateway, "infra", gateway);
+        BindKey { address: BindAddress::Own(gateway), port, transport }
+    }
+
+    #[track_caller]
+    fn check(placement: Placement, key: &BindKey, expect: Result<Option<&str>, &str>) {
+        let BindAddress::Own(gateway) = &key.address else { panic!("it is a Gateway's own") };
+        let address = |text: &str| text.parse::<SocketAddr>().expect("it is an address");
+        let expect = expect.map(|text| text.map(address));
+        assert_eq!(addresses(placement).own(gateway, key), expect, "{key:?}");
+    }
+
+    #[test]
+    fn sockets_of_a_gateway_are_where_it_was_put() {
+        let at = || Placement::Address([127, 0, 0, 9].into());
+        check(at(), &key("public", 80, Transport::Tcp), Ok(Some("127.0.0.9:80")));
+        check(at(), &key("other", 80, Transport::Tcp), Err("the Gateway was given no address"));
+        let ports = || Placement::Ports(BTreeMap::from([((80, Transport::Tcp), 20_001)]));
+        check(ports(), &key("public", 80, Transport::Tcp), Ok(Some("127.0.0.1:20001")));
+        check(ports(), &key("public", 80, Transport::Udp), Ok(None));
+        check(ports(), &key("public", 81, Transport::Tcp), Ok(None));
+    }
+
+    #[tokio::test]
+    async fn the_port_that_stands_for_a_listeners_is_opened() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let number = free.local_addr().expect("it is bound").port();
+        drop(free);
+        let ports = Placement::Ports(BTreeMap::from([((80, Transport::Tcp), number)]));
+        let key = key("public", 80, Transport::Tcp);
+        let opened = open(&key, &addresses(ports), 1, &[]).await.expect("it can be opened");
+        assert_eq!(opened.addresses, [SocketAddr::from(([127, 0, 0, 1], number))]);
+    }
+}
