@@ -313,7 +313,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         let mut observed = self.plane.serve(&self.builder, &self.own).await;
         self.complete(&claims, &mut observed);
         if let Some(balancers) = &mut self.balancers {
-            balancers.complete(&self.builder, &mut observed).await;
+            balancers.complete(&self.builder, &mut observed, !self.begun).await;
         }
         if self.observed.as_ref() != Some(&observed) {
             if !self.settings.pool.is_empty() {

@@ -77,9 +77,14 @@ impl Balancers {
         ours.map(placement).collect()
     }
 
-    /// Adds what is known of the Services.
-    pub(crate) async fn complete(&mut self, builder: &Builder, observed: &mut Observed) {
-        let provisions = self.keeping.known().await.unwrap_or_default();
+    /// Adds what is known of the Services; nothing is if the API server is `away`.
+    pub(crate) async fn complete(
+        &mut self,
+        builder: &Builder,
+        observed: &mut Observed,
+        away: bool,
+    ) {
+        let provisions = self.keeping.known(away).await.unwrap_or_default();
         for (key, wanted) in &*self.keeping.wanted() {
             let unknown = Provision {
                 unready: Some("the Service of the Gateway is not known yet".to_owned()),
@@ -107,7 +112,8 @@ impl Balancers {
     }
 }
 
-/// Ready when [`Balancers::complete`] would tell something else than it did. Never before it did.
+/// Ready when [`Balancers::complete`] would tell something else than it did. Never before the API
+/// server has said what there is.
 pub(crate) async fn changed(balancers: &mut Option<Balancers>) {
     match balancers {
         Some(balancers) => balancers.keeping.changed().await,

@@ -69,16 +69,16 @@ impl Keeping {
         self.leads.send_replace(leads);
     }
 
-    /// What is known of the objects. The first time it waits for it: a program that has just started
-    /// knows nothing, which is no news about Gateways.
-    pub(crate) async fn known(&mut self) -> Provisions {
-        if !std::mem::replace(&mut self.waited, true) {
+    /// What is known of the objects. The first time it waits for it, unless the API server is `away`:
+    /// a program that has just started knows nothing, which is no news about Gateways.
+    pub(crate) async fn known(&mut self, away: bool) -> Provisions {
+        if !away && !std::mem::replace(&mut self.waited, true) {
             let _ = timeout(KNOWN, self.provisions.wait_for(Option::is_some)).await;
         }
         self.provisions.borrow_and_update().clone()
     }
 
-    /// Ready when more is known than [`Self::known`] said. Never before it did.
+    /// Ready when more is known than [`Self::known`] said. Never before it has waited.
     pub(crate) async fn changed(&mut self) {
         if !self.waited || self.provisions.changed().await.is_err() {
             // The keeper is gone, and nothing can change any more.

@@ -262,3 +262,35 @@ fn addresses_and_parameters() {
         replica.end().await;
     });
 }
+
+#[test]
+fn a_start_without_api_server_knows_the_ports() {
+    run(async {
+        let folder = tempfile::tempdir().expect("a folder can be had");
+        let fake = fake();
+        let start = || {
+            let (balanced, cache) = (Some(balanced("20000-29999")), Some(folder.path().to_owned()));
+            Replica::start_with(&fake, Options { balanced, cache, ..Options::default() })
+        };
+        fake.apply(GATEWAYS, gateway("a"));
+        let replica = start();
+        fake.until(|fake| !service(fake, "a").is_null()).await;
+        balance(&fake, "a", "203.0.113.1");
+        fake.until(|fake| programmed(fake, "a").0 == "Programmed").await;
+        replica.end().await;
+        let writes = fake.writes().len();
+        fake.state().down = true;
+        let replica = start();
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        assert_eq!(placed(&replica, "a"), allotted(&fake, "a"));
+        fake.state().down = false;
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        assert!(replica.plane.served().leads);
+        let writes = fake.writes().split_off(writes).into_iter().map(|(line, _)| line);
+        // The version of the CRDs is news to who had to begin without.
+        let writes: Vec<String> =
+            writes.filter(|line| !line.contains("/gatewayclasses/")).collect();
+        assert_eq!(writes, [""; 0], "nothing has changed");
+        replica.end().await;
+    });
+}
