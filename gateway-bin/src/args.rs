@@ -26,7 +26,7 @@ pub use follow::FollowArgs;
 #[cfg(feature = "kubernetes")]
 pub use install::InstallArgs;
 #[cfg(feature = "kubernetes")]
-pub use kubernetes::{KubernetesArgs, Shape};
+pub use kubernetes::{KubernetesArgs, ServiceType, Shape};
 pub use value::{AccessLog, HeaderLine, PortMapping, RequestLine, parse_duration};
 
 use value::parse_idle;

@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use gateway_core::{
     endpoints::endpoints,
     feature,
     scope::ControllerScope,
-    snapshot::{Observed, Snapshot},
+    snapshot::{Observed, Placement, Snapshot},
 };
 use gateway_kube::{
     Access, Changed, Connection, DataPlane, Leadership, Notice, Notices, Settings,
@@ -65,9 +65,10 @@ pub(crate) async fn serve(args: &RunArgs) -> Result<(), Error> {
     let (gateway, admin) = start(args, &Config { workers: 1, ..config(args) }).await?;
     let mut signals = Signals::new().map_err(Error::Runtime)?;
     let settings = settings(args, &connection);
-    let scope = settings.scope.clone().shared_sockets(false).supported_features(&FEATURES);
+    let scope =
+        settings.scope.clone().shared_sockets(false).fronted(false).supported_features(&FEATURES);
     let scope = scope.parameters_check(Arc::new(Check));
-    let settings = Settings { scope, ..settings };
+    let settings = Settings { scope, balanced: None, ..settings };
     let publisher = Publisher::default();
     let notices = Arc::clone(&settings.notices);
     let handing = tokio::select! {
@@ -179,7 +180,7 @@ struct Plane {
 }
 
 impl DataPlane for Plane {
-    async fn serve(&mut self, builder: &Builder, own: &BTreeMap<ObjectKey, IpAddr>) -> Observed {
+    async fn serve(&mut self, builder: &Builder, own: &BTreeMap<ObjectKey, Placement>) -> Observed {
         let observed = self.fleet.serve(builder, own).await;
         // From now on we are ready.
         let nothing = Snapshot::default();

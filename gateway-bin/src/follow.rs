@@ -5,13 +5,13 @@
 //!
 //! What was received last is served for as long as there is nothing newer.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use gateway_core::{
     api::{Kind, ObjectKey},
     build::Builder,
     scope::ControllerScope,
-    snapshot::{BindState, Change, Observed},
+    snapshot::{BindState, Change, Observed, Placement},
 };
 use gateway_kube::{
     DataPlane as _,
@@ -111,7 +111,7 @@ impl Pod {
     }
 
     async fn serve(&mut self) {
-        let own = BTreeMap::<ObjectKey, IpAddr>::new();
+        let own = BTreeMap::<ObjectKey, Placement>::new();
         let observed = self.plane.serve(&self.builder, &own).await;
         if self.observed.as_ref() != Some(&observed) {
             self.observed = Some(observed.clone());

@@ -5,23 +5,26 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
     sync::{Arc, LazyLock},
 };
 
 use gateway_core::{
-    api::ObjectKey, build::Builder, endpoints::endpoints, feature, scope::ControllerScope,
-    snapshot::Observed,
+    api::ObjectKey,
+    build::Builder,
+    endpoints::endpoints,
+    feature,
+    scope::ControllerScope,
+    snapshot::{Observed, Placement},
 };
 use gateway_kube::{
     Access, AddressPool, Connection, DataPlane, Election, Leadership, Notice, Settings, Signposts,
-    connect,
+    balanced::Balanced, connect, dedicated::ServiceCheck,
 };
 
 use crate::{
     Update,
     admin::Admin,
-    args::RunArgs,
+    args::{KubernetesArgs, RunArgs, ServiceType},
     error::Error,
     listen::Addresses,
     program::{Signals, built, config, drain, judged_by, random, say, say_sockets, start},
@@ -44,8 +47,9 @@ pub(crate) async fn serve(args: &RunArgs) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(Error::Runtime)?;
     let settings = settings(args, &connection);
     let notices = Arc::clone(&settings.notices);
-    let signposts = Signposts::start(&connection, &settings.controller_name, notices);
-    let mut plane = Plane { gateway, admin, signposts: Some(signposts), observed: None };
+    let signposts = has_signposts(&args.kubernetes)
+        .then(|| Signposts::start(&connection, &settings.controller_name, notices));
+    let mut plane = Plane { gateway, admin, signposts, observed: None };
     gateway_kube::run(connection, settings, &mut plane, signals.asked()).await;
     drain(plane.gateway).await;
     Ok(())
@@ -62,19 +66,40 @@ pub(crate) fn settings(args: &RunArgs, connection: &Connection) -> Settings {
     let of_cluster = &args.kubernetes;
     let controller_name = of_cluster.controller_name.clone();
     let pool = AddressPool::new(of_cluster.address_pool.iter().copied());
+    let namespace = of_cluster.namespace.as_deref().unwrap_or_else(|| connection.namespace());
+    let balanced = balanced(of_cluster, namespace);
     let scope = ControllerScope::of_class(&controller_name)
         .shared_sockets(pool.is_empty())
+        .fronted(balanced.is_some())
         .supported_features(&FEATURES);
-    let namespace = of_cluster.namespace.as_deref().unwrap_or_else(|| connection.namespace());
+    let scope = match balanced {
+        Some(_) => scope.parameters_check(Arc::new(ServiceCheck)),
+        None => scope,
+    };
     let election = Election::of(&controller_name, namespace, identity());
     Settings {
         controller_name,
         scope: judged_by(args, scope),
         pool,
+        balanced,
         election: (!of_cluster.no_leader_election).then_some(election),
         cache: of_cluster.cache.clone(),
         notices: Arc::new(|notice: Notice| say(&notice.to_string())),
     }
+}
+
+/// Whether pods can be sent to the addresses of Gateways by another name. Service addresses lead to
+/// pods alone, never to each other, and nodes have other ports than Gateways.
+fn has_signposts(of_cluster: &KubernetesArgs) -> bool {
+    !matches!(of_cluster.service_type, Some(ServiceType::ClusterIp | ServiceType::NodePort))
+}
+
+/// How Gateways are reached if each has a Service of its own.
+fn balanced(of_cluster: &KubernetesArgs, namespace: &str) -> Option<Balanced> {
+    let service_type = of_cluster.service_type?.as_str();
+    let selector = of_cluster.pod_labels.iter().cloned().collect();
+    let ports = of_cluster.pod_ports;
+    Some(Balanced { namespace: namespace.to_owned(), selector, service_type, ports })
 }
 
 /// The host, which is the pod's name in a cluster, and some chance: two replicas may share a host.
@@ -93,13 +118,14 @@ pub(crate) struct Plane {
 }
 
 impl DataPlane for Plane {
-    async fn serve(&mut self, builder: &Builder, own: &BTreeMap<ObjectKey, IpAddr>) -> Observed {
+    async fn serve(&mut self, builder: &Builder, own: &BTreeMap<ObjectKey, Placement>) -> Observed {
         self.gateway.assign(own);
         let update = Update { build: built(builder), endpoints: endpoints(builder.snapshot()) };
         let observed = self.gateway.apply(&update).await;
         say_sockets(&self.gateway, self.observed.as_ref(), &observed);
         if let Some(signposts) = &self.signposts {
-            signposts.point(builder, &observed);
+            // Where clients reach Gateways; where sockets are is another matter.
+            signposts.point(builder, &builder.snapshot().observed);
         }
         self.observed = Some(observed.clone());
         observed

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -19,7 +19,7 @@ use gateway_core::{
     compile::RouteTable,
     endpoints::Endpoints,
     resolve::topology::{BindKey, Topology},
-    snapshot::Observed,
+    snapshot::{Observed, Placement},
 };
 use gateway_tower::{RouteService, RouteSettings, TableHandle};
 use rustls::crypto::CryptoProvider;
@@ -190,8 +190,8 @@ impl Gateway {
         observed
     }
 
-    /// Gives Gateways addresses of their own; sockets follow with the next [`Gateway::apply`].
-    pub fn assign(&mut self, own: &BTreeMap<ObjectKey, IpAddr>) {
+    /// Says where the sockets of Gateways are that have some of their own; they follow with the next [`Gateway::apply`].
+    pub fn assign(&mut self, own: &BTreeMap<ObjectKey, Placement>) {
         self.sockets.assign(own);
     }
 

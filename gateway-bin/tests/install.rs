@@ -24,11 +24,27 @@ use gateway_bin::{
 use gateway_core::api::Gateway;
 use gateway_kube::{
     dedicated::{GATEWAY_CLASS_NAME, GATEWAY_NAME, MANAGED_BY, PROBE_PORT, labels},
-    rbac::{Right, rights},
+    rbac::{Right, Shape, rights},
 };
 use serde_json::{Value, json};
 
-const SHAPES: [&str; 2] = ["shared", "dedicated"];
+const SHAPES: [&str; 3] = ["shared", "balanced", "dedicated"];
+
+/// The values of the chart for a shape: `balanced` is `shared`, each Gateway with its own Service.
+fn values(shape: &str) -> Vec<(&str, Value)> {
+    match shape {
+        "balanced" => vec![("/shape", "shared".into()), ("/service/perGateway", true.into())],
+        _ => vec![("/shape", shape.into())],
+    }
+}
+
+/// The words that ask for a shape.
+fn words(shape: &str) -> String {
+    match shape {
+        "balanced" => "--service-type LoadBalancer".to_owned(),
+        _ => format!("--shape {shape}"),
+    }
+}
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
@@ -74,10 +90,14 @@ fn chart(set: &[(&str, Value)]) -> String {
 
 fn rendered(shape: &str) -> String {
     let namespace = fs::read_to_string(deploy().join("namespace.yaml")).unwrap();
+    let said = match shape {
+        "balanced" => "service.perGateway".to_owned(),
+        _ => format!("shape {shape}"),
+    };
     format!(
-        "# The chart with shape {shape}, rendered. Change deploy/chart, then BLESS=1 cargo test -p gateway-bin --test install.\n\
+        "# The chart with {said}, rendered. Change deploy/chart, then BLESS=1 cargo test -p gateway-bin --test install.\n\
          {namespace}---\n{}",
-        chart(&[("/shape", shape.into())])
+        chart(&values(shape))
     )
 }
 
@@ -147,14 +167,18 @@ fn by_identity(documents: &[Value]) -> BTreeMap<String, Value> {
 #[test]
 fn the_program_may_do_what_it_does_and_nothing_else() {
     for shape in SHAPES {
-        let documents = install(&format!("--shape {shape}"));
+        let documents = install(&words(shape));
         let mut granted = BTreeSet::new();
         for (kind, own_namespace) in [("ClusterRole", false), ("Role", true)] {
             for rule in find(&documents, kind)["rules"].as_array().unwrap() {
                 granted.extend(rights_of(rule, own_namespace));
             }
         }
-        let needed = rights(shape == "dedicated");
+        let needed = rights(match shape {
+            "shared" => Shape::Shared,
+            "balanced" => Shape::Balanced,
+            _ => Shape::Dedicated,
+        });
         let said =
             |rights: BTreeSet<&Right>| rights.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(said(needed.difference(&granted).collect()), [""; 0], "missing in {shape}");
@@ -187,20 +211,21 @@ fn rights_of(rule: &Value, own_namespace: bool) -> Vec<Right> {
 fn everything_that_is_named_is_there() {
     for shape in SHAPES {
         let documents =
-            install(&format!("--shape {shape} --namespace infra --image host/gw:1 --replicas 3"));
+            install(&format!("{} --namespace infra --image host/gw:1 --replicas 3", words(shape)));
         let text = documents.iter().map(ToString::to_string).collect::<String>();
         assert!(!text.contains("gateway-system") && !text.contains("ghcr.io"), "{shape}");
         let deployment = find(&documents, "Deployment");
         assert_eq!(deployment["spec"]["replicas"], 3);
         let pod = &deployment["spec"]["template"];
         let labels = pod["metadata"]["labels"].as_object().unwrap();
+        let services = documents.iter().filter(|document| document["kind"] == "Service");
+        let services = services.map(|service| &service["spec"]["selector"]);
         let selectors = [
             &deployment["spec"]["selector"]["matchLabels"],
-            &find(&documents, "Service")["spec"]["selector"],
             &find(&documents, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
             &find(&documents, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
         ];
-        for selector in selectors {
+        for selector in services.chain(selectors) {
             let pairs = selector.as_object().unwrap();
             assert!(
                 !pairs.is_empty()
@@ -220,7 +245,10 @@ fn everything_that_is_named_is_there() {
             let namespace = &document["metadata"]["namespace"];
             assert!(namespace.is_null() || namespace == "infra", "{document}");
         }
-        check_ports(&documents, shape);
+        match shape {
+            "balanced" => check_pod_ports(&documents, pod),
+            _ => check_ports(&documents, shape),
+        }
         check_arguments(pod, shape);
     }
 }
@@ -293,12 +321,41 @@ fn the_port_of_configurations_is_for_pods_of_gateways() {
     assert!(from["podSelector"].is_object());
 }
 
-/// The arguments are those of a program that would start, and name ports and Services that exist.
-fn check_arguments(pod: &Value, shape: &str) {
+/// The ports that Services of Gateways may lead to are those that clients may connect to, and those
+/// Services find the pods.
+fn check_pod_ports(documents: &[Value], pod: &Value) {
+    assert!(!documents.iter().any(|document| document["kind"] == "Service"));
+    let run = run_args(pod);
+    let clients = &find(documents, "NetworkPolicy")["spec"]["ingress"][1]["ports"];
+    for (at, protocol) in ["TCP", "UDP"].into_iter().enumerate() {
+        let allowed = format!("{}-{}", clients[at]["port"], clients[at]["endPort"]);
+        assert_eq!(allowed, run.kubernetes.pod_ports.to_string());
+        assert_eq!(clients[at]["protocol"], protocol);
+    }
+    assert!(!run.kubernetes.pod_labels.is_empty());
+    for (key, value) in run.kubernetes.pod_labels {
+        assert_eq!(pod["metadata"]["labels"][&key], value, "{key}");
+    }
+    for service_type in ["LoadBalancer", "NodePort", "ClusterIP"] {
+        let documents = install(&format!("--service-type {service_type}"));
+        let pod = &find(&documents, "Deployment")["spec"]["template"];
+        let asked = run_args(pod).kubernetes.service_type.unwrap();
+        assert_eq!(asked.as_str(), service_type);
+    }
+}
+
+/// The arguments with which pods run the program.
+fn run_args(pod: &Value) -> args::RunArgs {
     let words = pod["spec"]["containers"][0]["args"].as_array().unwrap().iter();
     let words = words.map(|word| word.as_str().unwrap().replace("$(POD_IP)", "10.0.0.1"));
     let cli = Cli::try_parse_from(["gateway".to_owned()].into_iter().chain(words)).unwrap();
     let args::Command::Run(run) = cli.command else { panic!("not run") };
+    run
+}
+
+/// The arguments are those of a program that would start, and name ports and Services that exist.
+fn check_arguments(pod: &Value, shape: &str) {
+    let run = run_args(pod);
     assert!(run.kubernetes.kubernetes);
     assert_eq!(run.probes, Some(PROBE_PORT));
     if shape == "dedicated" {
@@ -308,12 +365,19 @@ fn check_arguments(pod: &Value, shape: &str) {
         assert_eq!(address.as_str(), format!("gateway.infra.svc:{}", run.kubernetes.config_port));
     } else {
         assert_eq!(run.kubernetes.shape, args::Shape::Shared);
+        assert_eq!(run.kubernetes.service_type.is_some(), shape == "balanced");
     }
 }
 
 #[test]
 fn wrong_arguments_are_told() {
-    for words in ["--namespace A_b", "--image 'a'", "--replicas 0", "--shape both"] {
+    for words in [
+        "--namespace A_b",
+        "--image 'a'",
+        "--replicas 0",
+        "--shape both",
+        "--service-type ExternalName",
+    ] {
         let words = ["gateway", "install"].into_iter().chain(words.split_whitespace());
         assert!(Cli::try_parse_from(words).is_err());
     }

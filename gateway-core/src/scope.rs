@@ -22,6 +22,9 @@ pub struct ControllerScope {
     /// Whether Gateways without addresses share the sockets of the program, so that only one of
     /// them can serve a port and hostname. Otherwise each has an address of its own.
     pub shared_sockets: bool,
+    /// Whether addresses of Gateways are those of load balancers in front of the program: no socket
+    /// is opened at them, and each Gateway has sockets of its own, whatever addresses it names.
+    pub fronted: bool,
     /// Whether Services of type ExternalName may be backends. They can name any host, also ones
     /// that only the gateway reaches, so the default is no.
     pub external_names: bool,
@@ -108,6 +111,7 @@ impl ControllerScope {
         Self {
             ownership,
             shared_sockets,
+            fronted: false,
             external_names: false,
             regex_limits: RegexLimits::default(),
             hash_seed: 0,
@@ -122,6 +126,13 @@ impl ControllerScope {
     #[must_use]
     pub fn shared_sockets(mut self, shared: bool) -> Self {
         self.shared_sockets = shared;
+        self
+    }
+
+    /// Sets [`Self::fronted`].
+    #[must_use]
+    pub fn fronted(mut self, fronted: bool) -> Self {
+        self.fronted = fronted;
         self
     }
 

@@ -17,6 +17,9 @@ pub struct Observed {
     pub binds: BTreeMap<BindKey, BindState>,
     /// Addresses at which clients reach a Gateway, apart from those that its spec names.
     pub gateway_addresses: BTreeMap<ObjectKey, Vec<GatewayStatusAddress>>,
+    /// Addresses that a Gateway names and that do not lead to it, each with the reason; sockets that
+    /// cannot be opened are in `binds`.
+    pub unusable: BTreeMap<(ObjectKey, BindAddress), String>,
     /// Gateways whose data plane does not serve yet, each with the reason. Others count as served.
     pub unready: BTreeMap<ObjectKey, String>,
     /// What the installed CRDs state about themselves; none if nobody has looked.
@@ -63,6 +66,16 @@ pub enum BindAddress {
     Ip(IpAddr),
     /// An address of type Hostname, to be looked up.
     Hostname(Box<str>),
+}
+
+/// Where the sockets of a Gateway with [`BindAddress::Own`] are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// At an address of its own, on the ports of its listeners.
+    Address(IpAddr),
+    /// At the address of the program, on ports that stand for those of its listeners. Listeners
+    /// whose port is missing have no socket yet.
+    Ports(BTreeMap<(u16, Transport), u16>),
 }
 
 /// The transport protocol of a socket.

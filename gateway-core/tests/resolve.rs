@@ -130,6 +130,35 @@ fn on_a_shared_socket_the_older_gateway_serves() {
 }
 
 #[test]
+fn behind_load_balancers_addresses_are_no_sockets() {
+    let named = "spec:\n  addresses: [{value: 192.0.2.1}, {value: 192.0.2.2}]\n";
+    let other = TWO_GATEWAYS.replace("  - {name: clash, port: 80, protocol: TCP}\n", "");
+    let mut snapshot = snapshot(&[&GATEWAY.replace("spec:\n", named), &other]);
+    let scope = ControllerScope::all().fronted(true);
+    let resolved = resolve(&snapshot, &scope);
+    let own = |name: &str| BindAddress::Own(ObjectKey::new(Kind::Gateway, "shop", name));
+    let seen: Vec<_> =
+        resolved.topology.binds.iter().map(|bind| (&bind.key.address, bind.key.port)).collect();
+    assert_eq!(seen, [(&own("a-younger"), 80), (&own("a-younger"), 81), (&own("gw"), 80)]);
+    assert_eq!(gateway_state(&resolved, "gw")[1], "True Programmed");
+
+    // Another Gateway that does not get the same address is no matter of this one.
+    let address = || BindAddress::Ip([192, 0, 2, 2].into());
+    let key = |name: &str| ObjectKey::new(Kind::Gateway, "shop", name);
+    let why = "the load balancer has another one".to_owned();
+    snapshot.observed.unusable.insert((key("a-younger"), address()), why.clone());
+    assert_eq!(gateway_state(&resolve(&snapshot, &scope), "gw")[1], "True Programmed");
+    snapshot.observed.unusable.insert((key("gw"), address()), why);
+    let resolved = resolve(&snapshot, &scope);
+    assert_eq!(gateway_state(&resolved, "gw")[1], "False AddressNotUsable");
+    let Some(ObjectStatus::Gateway(status)) = resolved.status.get(&key("gw")) else {
+        panic!("it has a status")
+    };
+    assert_eq!(status.addresses.len(), 1, "{:?}", status.addresses);
+    assert_eq!(status.addresses[0].value, "192.0.2.1");
+}
+
+#[test]
 fn protocols_that_cannot_share_a_socket_are_left_to_the_older_gateway() {
     let lone = TWO_GATEWAYS.replace("  - {name: taken, port: 80, protocol: HTTP}\n", "");
     let lone =

@@ -18,7 +18,7 @@ use std::{
 use gateway_core::{
     api::{Kind, ObjectKey},
     build::Builder,
-    snapshot::{BindState, Bundle, Change, Observed},
+    snapshot::{BindState, Bundle, Change, Observed, Placement},
 };
 use kube::Client;
 use tokio::{
@@ -27,7 +27,8 @@ use tokio::{
 };
 
 use crate::{
-    address::{self, shown},
+    address::{self, Claim, shown},
+    balanced::Balancers,
     crd::Found,
     discover::Served,
     leadership::Leadership,
@@ -74,7 +75,9 @@ pub(crate) struct Controller<'p, P> {
     begun: bool,
     /// As of the last time everything was served; none before the first time.
     observed: Option<Observed>,
-    own: BTreeMap<ObjectKey, IpAddr>,
+    own: BTreeMap<ObjectKey, Placement>,
+    /// The Services of Gateways, if they have any.
+    pub(crate) balancers: Option<Balancers>,
     /// When what changed is shown.
     show_at: Option<Instant>,
     /// When what changed is kept on disk, or read from there as long as nothing is served.
@@ -108,6 +111,10 @@ impl<'p, P: DataPlane> Controller<'p, P> {
             begun: false,
             observed: None,
             own: BTreeMap::new(),
+            balancers: settings.balanced.clone().map(|balanced| {
+                let notices = Arc::clone(notices);
+                Balancers::start(client.clone(), &settings.controller_name, balanced, notices)
+            }),
             show_at: None,
             cache_at: settings.cache.as_ref().map(|_| Instant::now() + PATIENCE),
             writer: Writer::new(
@@ -301,12 +308,20 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
     /// Serves everything, and builds anew with what came of it.
     pub(crate) async fn serve(&mut self) {
-        let claims = address::claims(self.builder.snapshot(), self.builder.scope(), |key| {
-            self.store.version(key).map(shown).unwrap_or_default()
-        });
-        self.own = self.settings.pool.assign(&claims, !self.leads).clone();
+        let claims = self.claims();
+        self.own = match &mut self.balancers {
+            Some(balancers) => {
+                let unreadable = self.store.all_unreadable();
+                let gateways = unreadable.filter(|key| key.kind == Kind::Gateway);
+                balancers.assign(&self.builder, gateways)
+            }
+            None => placed(self.settings.pool.assign(&claims, !self.leads)),
+        };
         let mut observed = self.plane.serve(&self.builder, &self.own).await;
         self.complete(&claims, &mut observed);
+        if let Some(balancers) = &mut self.balancers {
+            balancers.complete(&self.builder, &mut observed, !self.begun).await;
+        }
         if self.observed.as_ref() != Some(&observed) {
             if !self.settings.pool.is_empty() {
                 self.say_exhausted(&observed);
@@ -322,14 +337,17 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     }
 
     /// Adds what the data plane does not know.
-    fn complete(&self, claims: &[address::Claim], observed: &mut Observed) {
+    fn complete(&self, claims: &[Claim], observed: &mut Observed) {
         observed.bundle = self.bundle.clone().flatten();
         if self.settings.pool.is_empty() {
             return;
         }
         for claim in claims.iter().filter(|claim| claim.wants) {
-            let own = self.own.get(&claim.gateway).map(|own| address::written(*own));
-            observed.gateway_addresses.insert(claim.gateway.clone(), own.into_iter().collect());
+            let own = match self.own.get(&claim.gateway) {
+                Some(Placement::Address(own)) => vec![address::written(*own)],
+                _ => Vec::new(),
+            };
+            observed.gateway_addresses.insert(claim.gateway.clone(), own);
         }
     }
 
@@ -344,12 +362,16 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         if !self.begun || self.settings.pool.is_empty() {
             return;
         }
-        let claims = address::claims(self.builder.snapshot(), self.builder.scope(), |key| {
-            self.store.version(key).map(shown).unwrap_or_default()
-        });
-        if *self.settings.pool.assign(&claims, true) != self.own {
+        let claims = self.claims();
+        if placed(self.settings.pool.assign(&claims, true)) != self.own {
             self.serve().await;
         }
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        address::claims(self.builder.snapshot(), self.builder.scope(), |key| {
+            self.store.version(key).map(shown).unwrap_or_default()
+        })
     }
 
     /// Tries sockets again that could not be opened.
@@ -371,6 +393,9 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     fn tell_leadership(&mut self) {
         let leadership = if self.writes() { &self.leadership } else { &Leadership::never() };
         self.plane.lead(leadership);
+        if let Some(balancers) = &self.balancers {
+            balancers.lead(leadership);
+        }
     }
 
     /// Has every status compared with what is stored.
@@ -419,6 +444,10 @@ impl<'p, P: DataPlane> Controller<'p, P> {
 
 fn is_slice(change: &Change) -> bool {
     kind(change) == Some(Kind::EndpointSlice)
+}
+
+fn placed(addresses: &BTreeMap<ObjectKey, IpAddr>) -> BTreeMap<ObjectKey, Placement> {
+    addresses.iter().map(|(key, address)| (key.clone(), Placement::Address(*address))).collect()
 }
 
 fn kind(change: &Change) -> Option<Kind> {

@@ -14,6 +14,7 @@
 //! operator what happens by [`Notice`]s.
 
 mod address;
+pub mod balanced;
 mod cache;
 mod complaint;
 pub mod config_stream;

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt};
 
 use gateway_core::api::Kind;
 
-use crate::{dedicated, discover::is_listed, object::has_status, signpost};
+use crate::{balanced, dedicated, discover::is_listed, object::has_status, signpost};
 
 /// The Secret with the authority of a controller of dedicated Gateways.
 pub const AUTHORITY_SECRET: &str = "gateway-config-authority";
@@ -35,9 +35,21 @@ impl fmt::Display for Right {
     }
 }
 
-/// The rights that the program needs; `dedicated`: if it makes pods for each Gateway.
+/// How Gateways are run and reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// All by the program, at its own addresses.
+    Shared,
+    /// All by the program, each behind a Service of its own.
+    Balanced,
+    /// Each by pods of its own.
+    Dedicated,
+}
+
+/// The rights that the program needs.
 #[must_use]
-pub fn rights(dedicated: bool) -> BTreeSet<Right> {
+pub fn rights(shape: Shape) -> BTreeSet<Right> {
+    let dedicated = shape == Shape::Dedicated;
     let mut all = Rights(BTreeSet::new());
     for kind in Kind::ALL.iter().copied().filter(|kind| *kind != Kind::XMesh) {
         let (group, resource) = (kind.group(), plural(kind));
@@ -62,9 +74,18 @@ pub fn rights(dedicated: bool) -> BTreeSet<Right> {
     }
     // Owner references that keep the owner until all is gone count as a change of the owner.
     all.everywhere(Kind::Gateway.group(), "gateways/finalizers", &["update"]);
+    if shape == Shape::Balanced {
+        let verbs = &["create", "delete", "get", "list", "patch", "watch"];
+        for kind in balanced::KINDS {
+            all.own(kind.group(), kind.plural(), verbs, None);
+        }
+    }
+    if shape != Shape::Shared {
+        // Addresses of Services of type NodePort.
+        all.everywhere("", "nodes", &["list"]);
+    }
     if dedicated {
         all.everywhere("authentication.k8s.io", "tokenreviews", &["create"]);
-        all.everywhere("", "nodes", &["list"]);
         all.own("", "secrets", &["create"], None);
         all.own("", "secrets", &["get"], Some(AUTHORITY_SECRET));
     }
@@ -112,7 +133,7 @@ fn plural(kind: Kind) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{plural, rights};
+    use super::{Shape, plural, rights};
     use gateway_core::api::Kind;
 
     #[test]
@@ -127,7 +148,7 @@ mod tests {
 
     #[test]
     fn nothing_is_without_bounds() {
-        for right in rights(true) {
+        for right in [Shape::Balanced, Shape::Dedicated].into_iter().flat_map(rights) {
             assert!(!right.resource.contains('*') && !right.verb.contains('*'), "{right}");
             let writes = !matches!(&*right.verb, "get" | "list" | "watch");
             assert!(right.resource != "secrets" || !writes || right.own_namespace, "{right}");

@@ -7,13 +7,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
-    net::IpAddr,
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
-use gateway_core::{api::ObjectKey, build::Builder, scope::ControllerScope, snapshot::Observed};
+use gateway_core::{
+    api::ObjectKey,
+    build::Builder,
+    scope::ControllerScope,
+    snapshot::{Observed, Placement},
+};
 use kube::Client;
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -22,6 +26,7 @@ use tokio::{
 };
 
 use crate::{
+    balanced::{self, Balanced},
     connect::Connection,
     controller::Controller,
     crd,
@@ -48,12 +53,12 @@ pub enum Changed {
 
 /// What serves requests.
 pub trait DataPlane {
-    /// Serves everything that `builder` has. Gateways that name no address have those of `own`.
-    /// Tells what became of the sockets.
+    /// Serves everything that `builder` has. `own` says where Gateways are that have sockets of
+    /// their own. Tells what became of the sockets.
     fn serve(
         &mut self,
         builder: &Builder,
-        own: &BTreeMap<ObjectKey, IpAddr>,
+        own: &BTreeMap<ObjectKey, Placement>,
     ) -> impl Future<Output = Observed>;
 
     /// Serves the routes that `builder` has. Listeners are as before.
@@ -94,6 +99,8 @@ pub struct Settings {
     pub scope: ControllerScope,
     /// Addresses for Gateways.
     pub pool: AddressPool,
+    /// Services for Gateways, which then are reached by these; the scope says so as well.
+    pub balanced: Option<Balanced>,
     /// The lease that replicas share; none if there is but one replica.
     pub election: Option<Election>,
     /// A folder in which what is served is kept for a start without API server; none: nothing is
@@ -109,6 +116,7 @@ impl std::fmt::Debug for Settings {
             .field("controller_name", &self.controller_name)
             .field("scope", &self.scope)
             .field("pool", &self.pool)
+            .field("balanced", &self.balanced)
             .field("election", &self.election)
             .field("cache", &self.cache)
             .finish_non_exhaustive()
@@ -155,6 +163,10 @@ pub async fn run(
                 if changed == Changed::Observed {
                     controller.serve().await;
                 }
+                controller.release();
+            }
+            () = balanced::changed(&mut controller.balancers) => {
+                controller.serve().await;
                 controller.release();
             }
             written = controller.writer.next() => controller.written(written),

@@ -5,7 +5,7 @@
 //! `<gateway>-<class>.<namespace>.svc`. Not here: Gateways with pods of their own, whose Services
 //! select these (`dedicated`).
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use gateway_core::{
     api::{Gateway, ObjectKey},
@@ -14,13 +14,13 @@ use gateway_core::{
     snapshot::Observed,
 };
 use serde_json::{Value, json};
-use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     connect::Connection,
     dedicated::{
         Object, ObjectKind, Port, controller_label,
-        keeper::{Ends, keep},
+        keeper::Kept,
+        keeping::Keeping,
         metadata, object_name, ours,
         plan::{Plan, Wanted},
         ports, service_port,
@@ -36,46 +36,26 @@ pub(crate) const KINDS: &[ObjectKind] = &[ObjectKind::Service, ObjectKind::Endpo
 #[derive(Debug)]
 pub struct Signposts {
     controller_name: String,
-    plan: watch::Sender<Option<Arc<Plan>>>,
-    leads: watch::Sender<Leadership>,
-    keeper: JoinHandle<()>,
-}
-
-impl Drop for Signposts {
-    fn drop(&mut self) {
-        self.keeper.abort();
-    }
+    keeping: Keeping,
 }
 
 impl Signposts {
     /// Starts to keep Services. Nothing is written before this replica leads.
     #[must_use]
     pub fn start(connection: &Connection, controller_name: &str, notices: Notices) -> Self {
-        let (plan, planned) = watch::channel(None);
-        let (leads, leading) = watch::channel(Leadership::never());
-        // Nobody waits for them: a Gateway serves without a name as well.
-        let (provided, _) = watch::channel(None);
-        let ends = Ends { plan: planned, leads: leading, provisions: provided, notices };
-        let client = connection.client.clone();
-        let keeper = tokio::spawn(keep(client, controller_name.to_owned(), KINDS, ends));
-        Self { controller_name: controller_name.to_owned(), plan, leads, keeper }
+        let (client, kept) = (connection.client.clone(), Kept::beside(KINDS));
+        let keeping = Keeping::start(client, controller_name, kept, notices);
+        Self { controller_name: controller_name.to_owned(), keeping }
     }
 
     /// Has the Services lead to where the Gateways are now.
     pub fn point(&self, builder: &Builder, observed: &Observed) {
-        let plan = Arc::new(plan(builder, observed, &self.controller_name));
-        self.plan.send_if_modified(|known| {
-            let differs = known.as_ref() != Some(&plan);
-            if differs {
-                *known = Some(plan);
-            }
-            differs
-        });
+        self.keeping.want(plan(builder, observed, &self.controller_name));
     }
 
     /// Learns whether this replica is the one that writes.
     pub fn lead(&self, leadership: &Leadership) {
-        self.leads.send_replace(leadership.clone());
+        self.keeping.lead(leadership);
     }
 }
 
@@ -91,11 +71,7 @@ fn plan(builder: &Builder, observed: &Observed, controller_name: &str) -> Plan {
         let objects = (is_first && !is_ending)
             .then(|| objects(gateway, &name, key, topology, observed, controller_name))
             .flatten();
-        let gateway = Arc::clone(gateway);
-        plan.insert(
-            key.clone(),
-            Wanted { gateway, name, objects, pods: 0, collides: false, fault: None },
-        );
+        plan.insert(key.clone(), Wanted { objects, ..Wanted::beside(gateway, name) });
     }
     plan
 }

@@ -18,7 +18,12 @@ use gateway_kube::config_stream::{
     Account, Authenticate, Authority, BindReport, Event, Following, Identity, Offer, Publisher,
     Refusal, Reply, Resolver, RevisionReceiver, follow, revisions, serve,
 };
-use tokio::{net::TcpListener, runtime::Runtime, sync::watch, time::timeout};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 /// A token is `NAMESPACE/NAME` of a service account.
 struct Plain;
@@ -50,6 +55,19 @@ impl Drop for Controller {
     }
 }
 
+/// Binds an address that a controller may have had, which takes a moment to be free again.
+async fn bind(address: &str) -> TcpListener {
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => panic!("{address}: {error}"),
+        }
+    }
+}
+
 impl Controller {
     async fn start(authority: &Authority, address: &str) -> Self {
         let publisher = Publisher::default();
@@ -59,7 +77,8 @@ impl Controller {
         let certificate = Resolver::new(authority.issue("127.0.0.1").expect("a certificate"));
         let (address, served) = (address.to_owned(), publisher.clone());
         let listening = runtime.spawn(async move {
-            let listener = TcpListener::bind(address).await.expect("a free port");
+            let bound = timeout(Duration::from_secs(30), bind(&address)).await;
+            let listener = bound.expect("a port that is free in time");
             let address = listener.local_addr().expect("an address");
             let served = serve(listener, certificate, served, Plain, Arc::new(|_| {}));
             tokio::spawn(async move { served.await.expect("it goes on") });

@@ -57,7 +57,7 @@ func parse(arguments []string) (harness.Options, error) {
 	flags := flag.NewFlagSet("conformance/run", flag.ContinueOnError)
 	flags.StringVar(&profiles, "profile", "", "run these profiles only, separated by commas (default all of a gateway)")
 	flags.StringVar(&options.Test, "test", "", "run this test only; writes no report")
-	flags.StringVar(&shape, "shape", string(harness.Shared), "deployment of the gateway: shared or dedicated")
+	flags.StringVar(&shape, "shape", string(harness.Shared), "deployment of the gateway: shared, balanced or dedicated")
 	flags.StringVar(&options.Channel, "channel", "experimental", "channel of the Gateway API: experimental or standard")
 	flags.BoolVar(&options.Keep, "keep", false, "keep the cluster running after the tests")
 	flags.StringVar(&options.Kubeconfig, "kubeconfig", "", "test a cluster that exists, with the gateway and the GatewayClass in place")
@@ -86,8 +86,8 @@ func parse(arguments []string) (harness.Options, error) {
 		}
 	}
 	options.Shape = harness.Shape(shape)
-	if options.Shape != harness.Shared && options.Shape != harness.Dedicated {
-		return options, fmt.Errorf("-shape %s: expected shared or dedicated", shape)
+	if !slices.Contains([]harness.Shape{harness.Shared, harness.Balanced, harness.Dedicated}, options.Shape) {
+		return options, fmt.Errorf("-shape %s: expected shared, balanced or dedicated", shape)
 	}
 	if flags.NArg() > 0 {
 		return options, fmt.Errorf("%q: not an option", flags.Arg(0))

@@ -59,6 +59,8 @@ type Shape string
 const (
 	// Shared is one data plane for all Gateways, each on an address of a pool.
 	Shared Shape = "shared"
+	// Balanced is one data plane of several pods for all Gateways, each behind a Service of its own.
+	Balanced Shape = "balanced"
 	// Dedicated is a data plane of its own for each Gateway, made by the controller.
 	Dedicated Shape = "dedicated"
 )
@@ -109,7 +111,7 @@ func prepare(ctx context.Context, options Options, local *cluster, step func(str
 	switch options.Shape {
 	case Shared:
 		err = local.runGateway(ctx, options, applier)
-	case Dedicated:
+	case Balanced, Dedicated:
 		err = local.installGateway(ctx, options, applier)
 	}
 	if err != nil {
@@ -139,7 +141,11 @@ func (c *cluster) runGateway(ctx context.Context, options Options, applier *Appl
 // installation, with all rights, users and policies that they name, and waits
 // for the controller's pods. The GatewayClass is among them.
 func (c *cluster) installGateway(ctx context.Context, options Options, applier *Applier) error {
-	arguments := append([]string{"install", "--shape", string(options.Shape)}, options.GatewayArguments...)
+	arguments := []string{"install", "--shape", string(options.Shape)}
+	if options.Shape == Balanced {
+		arguments = []string{"install", "--service-type", "LoadBalancer"}
+	}
+	arguments = append(arguments, options.GatewayArguments...)
 	manifests, err := exec.CommandContext(ctx, options.Gateway, arguments...).Output()
 	if err != nil {
 		return fmt.Errorf("gateway %s: %w", strings.Join(arguments, " "), err)

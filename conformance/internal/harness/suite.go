@@ -84,7 +84,7 @@ func suiteFlags(options Options, claimed []string, report string) []string {
 	usable, unusable := options.UsableAddress, options.UnusableAddress
 	if options.Kubeconfig == "" {
 		usable, unusable = usableGateway, unusableAddress
-		if options.Shape == Dedicated {
+		if options.Shape != Shared {
 			usable = usableBalancer
 		}
 	}

@@ -4,18 +4,24 @@
 
 use clap::Args;
 
-use super::kubernetes::{DEFAULT_IMAGE, Shape};
+use super::kubernetes::{DEFAULT_IMAGE, ServiceType, Shape};
 
 /// What is installed.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  \
     gateway install | kubectl apply -f -\n  \
+    gateway install --service-type LoadBalancer | kubectl apply -f -\n  \
     gateway install --shape dedicated --namespace infra | kubectl apply -f -\n\n\
     The CRDs of the Gateway API are not among them. The Helm chart in deploy/chart has more settings.")]
 pub struct InstallArgs {
     /// Where Gateways run
     #[arg(long, value_enum, default_value_t)]
     pub shape: Shape,
+
+    /// Give each Gateway of the shared shape a Service of this type [default: all share one of type
+    /// LoadBalancer, with the ports 80 and 443]
+    #[arg(long, value_name = "TYPE", value_enum, ignore_case = true)]
+    pub service_type: Option<ServiceType>,
 
     /// Namespace of the gateway's own objects
     #[arg(long, value_name = "NAMESPACE", default_value = "gateway-system", value_parser = namespace)]

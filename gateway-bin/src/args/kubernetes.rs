@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use gateway_core::scope::ControllerScope;
-use gateway_kube::AddressRange;
+use gateway_kube::{AddressRange, balanced::PortRange};
 use http::uri::Authority;
 
 /// Which cluster is served, and how.
@@ -50,6 +50,36 @@ pub struct KubernetesArgs {
     #[arg(long = "address-pool", value_name = "RANGE", conflicts_with = "paths")]
     pub address_pool: Vec<AddressRange>,
 
+    /// Give each Gateway a Service of this type, in the namespace of this process, whose address is
+    /// the Gateway's; for processes that are pods [default: none]
+    #[arg(
+        long,
+        value_name = "TYPE",
+        value_enum,
+        ignore_case = true,
+        conflicts_with_all = ["paths", "address_pool"]
+    )]
+    pub service_type: Option<ServiceType>,
+
+    /// Label of the pods that these Services lead to; may be repeated
+    #[arg(
+        long = "pod-label",
+        value_name = "KEY=VALUE",
+        default_values = ["app.kubernetes.io/name=gateway", "app.kubernetes.io/instance=gateway"],
+        value_parser = label,
+        conflicts_with = "paths"
+    )]
+    pub pod_labels: Vec<(String, String)>,
+
+    /// Ports of the pods that stand for the ports of Gateways behind such Services
+    #[arg(
+        long,
+        value_name = "FIRST-LAST",
+        default_value = "20000-29999",
+        conflicts_with = "paths"
+    )]
+    pub pod_ports: PortRange,
+
     /// Folder in which what is served is kept, so that a start without API server can serve it; it
     /// holds private keys [default: nothing is kept]
     #[arg(long, value_name = "FOLDER", conflicts_with = "paths")]
@@ -84,6 +114,39 @@ pub enum Shape {
     Shared,
     /// Each on pods of its own, in its namespace; this process is their controller
     Dedicated,
+}
+
+/// Types of Services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ServiceType {
+    /// A load balancer that the cluster provides
+    #[value(name = "LoadBalancer")]
+    LoadBalancer,
+    /// A port of every node
+    #[value(name = "NodePort")]
+    NodePort,
+    /// An address inside of the cluster
+    #[value(name = "ClusterIP")]
+    ClusterIp,
+}
+
+impl ServiceType {
+    /// As Kubernetes spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LoadBalancer => "LoadBalancer",
+            Self::NodePort => "NodePort",
+            Self::ClusterIp => "ClusterIP",
+        }
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected a label such as app.kubernetes.io/name=gateway".to_owned()),
+    }
 }
 
 fn host_and_port(text: &str) -> Result<Authority, String> {
@@ -128,6 +191,15 @@ mod tests {
         check("--kubeconfig k", Err("<PATH>"));
         check("--kubernetes --address-pool 10.0.0.0/99", Err("0 to 32"));
         check("--kubernetes --controller-name gateway", Err("a domain and a path"));
+        check("--kubernetes --service-type LoadBalancer --pod-label a=b", Ok(()));
+        check("--kubernetes --service-type nodeport --pod-ports 2000-2999", Ok(()));
+        check("--kubernetes --service-type ExternalName", Err("[possible values: LoadBalancer"));
+        check("--kubernetes --service-type NodePort --pod-label a", Err("expected a label"));
+        check("--kubernetes --service-type NodePort --pod-ports 9-1", Err("no range of ports"));
+        check(
+            "--kubernetes --service-type ClusterIP --address-pool 10.0.0.1",
+            Err("cannot be used with"),
+        );
         check("--kubernetes --shape dedicated --config-address c.infra.svc:15443", Ok(()));
         check(
             "--kubernetes --shape dedicated --config-address c.infra.svc",

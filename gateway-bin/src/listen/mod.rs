@@ -16,7 +16,7 @@ mod tls;
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
@@ -25,7 +25,7 @@ use arc_swap::ArcSwap;
 use gateway_core::{
     api::{AddressType, GatewayStatusAddress, ObjectKey},
     resolve::topology::{Bind, BindAddress, BindKey, Topology},
-    snapshot::{self, Observed},
+    snapshot::{self, Observed, Placement},
 };
 use gateway_tower::OwnedIngress;
 use rustls::crypto::CryptoProvider;
@@ -92,11 +92,12 @@ impl Sockets {
         Self { addresses, workers, drain, tls, open, closing, udp_sessions }
     }
 
-    /// Gives Gateways the addresses of `own`. Sockets at the former address of one are closed.
-    pub(crate) fn assign(&mut self, own: &BTreeMap<ObjectKey, IpAddr>) {
-        let before = std::mem::replace(&mut self.addresses.own, own.clone());
+    /// Puts the sockets of Gateways where `own` says. Those at the former place of one are closed.
+    pub(crate) fn assign(&mut self, own: &BTreeMap<ObjectKey, Placement>) {
+        let after = Addresses { own: own.clone(), ..self.addresses.clone() };
+        let before = std::mem::replace(&mut self.addresses, after.clone());
         self.close_where(|key, _| match &key.address {
-            BindAddress::Own(gateway) => before.get(gateway) != own.get(gateway),
+            BindAddress::Own(gateway) => before.own(gateway, key) != after.own(gateway, key),
             _ => false,
         });
     }
@@ -109,6 +110,9 @@ impl Sockets {
         self.close_changed(topology);
         self.await_closed().await;
         for bind in &topology.binds {
+            if self.is_unplaced(&bind.key) {
+                continue;
+            }
             let state = match self.open_bind(topology, bind, &mut serve).await {
                 Ok(()) => snapshot::BindState::Bound,
                 Err(message) => snapshot::BindState::Failed(message),
@@ -117,6 +121,14 @@ impl Sockets {
         }
         observed.gateway_addresses = self.gateway_addresses(topology);
         (observed, serve)
+    }
+
+    /// Whether it is not known yet where the socket is to be; nothing is to be told of it then.
+    fn is_unplaced(&self, key: &BindKey) -> bool {
+        match &key.address {
+            BindAddress::Own(gateway) => self.addresses.own(gateway, key) == Ok(None),
+            _ => false,
+        }
     }
 
     /// Closes the binds that are of another kind from now on: what connects to them would be taken

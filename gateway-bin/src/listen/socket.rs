@@ -10,9 +10,12 @@ use std::{
 use gateway_core::{
     api::ObjectKey,
     resolve::topology::{BindAddress, BindKey, Transport},
+    snapshot::Placement,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::lookup_host;
+
+const NO_PORT: &str = "with the port offset there is no such port";
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -26,8 +29,8 @@ pub struct Addresses {
     pub port_offset: u16,
     /// The port of the socket for a port of listeners. 0 lets the system choose.
     pub ports: BTreeMap<u16, u16>,
-    /// The addresses of Gateways that have one of their own.
-    pub own: BTreeMap<ObjectKey, IpAddr>,
+    /// Where the sockets of Gateways are that have some of their own.
+    pub own: BTreeMap<ObjectKey, Placement>,
     /// The addresses that Gateways may name; none: any that the system has.
     pub usable: Vec<RangeInclusive<IpAddr>>,
 }
@@ -52,6 +55,28 @@ impl Addresses {
         match self.ports.get(&port) {
             Some(mapped) => Some(*mapped),
             None => port.checked_add(self.port_offset),
+        }
+    }
+
+    /// Where the socket of `key` is; none if that is not known yet.
+    ///
+    /// # Errors
+    /// If there is no such place.
+    pub(super) fn own(
+        &self,
+        gateway: &ObjectKey,
+        key: &BindKey,
+    ) -> Result<Option<SocketAddr>, &'static str> {
+        match self.own.get(gateway) {
+            None => Err("the Gateway was given no address"),
+            Some(Placement::Address(own)) => {
+                let port = self.port(key.port).ok_or(NO_PORT)?;
+                Ok(Some(SocketAddr::new(*own, port)))
+            }
+            Some(Placement::Ports(ports)) => {
+                let port = ports.get(&(key.port, key.transport));
+                Ok(port.map(|port| SocketAddr::new(self.default, *port)))
+            }
         }
     }
 
@@ -81,7 +106,7 @@ pub(crate) async fn open(
     workers: usize,
     taken: &[SocketAddr],
 ) -> Result<Opened, String> {
-    let port = addresses.port(key.port).ok_or("with the port offset there is no such port")?;
+    let port = addresses.port(key.port).ok_or(NO_PORT)?;
     let fallback = SocketAddr::new(addresses.default, port);
     if let BindAddress::Hostname(name) = &key.address
         && !addresses.usable.is_empty()
@@ -91,10 +116,7 @@ pub(crate) async fn open(
     }
     let wanted = match &key.address {
         BindAddress::Default => vec![fallback],
-        BindAddress::Own(gateway) => {
-            let own = addresses.own.get(gateway).ok_or("the Gateway was given no address")?;
-            vec![SocketAddr::new(*own, port)]
-        }
+        BindAddress::Own(gateway) => addresses.own(gateway, key)?.into_iter().collect(),
         BindAddress::Ip(ip) if !addresses.is_usable(*ip) => {
             return Err(format!("{ip} is not among the addresses of this gateway"));
         }
@@ -257,5 +279,59 @@ mod tests {
              has",
         );
         check(ErrorKind::OutOfMemory, "");
+    }
+}
+
+#[cfg(test)]
+mod placements {
+    use std::{collections::BTreeMap, net::SocketAddr};
+
+    use gateway_core::{
+        api::{Kind, ObjectKey},
+        resolve::topology::{BindAddress, BindKey, Transport},
+        snapshot::Placement,
+    };
+
+    use super::{Addresses, open};
+
+    fn addresses(placement: Placement) -> Addresses {
+        let gateway = ObjectKey::new(Kind::Gateway, "infra", "public");
+        let default = [127, 0, 0, 1].into();
+        Addresses { default, own: BTreeMap::from([(gateway, placement)]), ..Addresses::default() }
+    }
+
+    fn key(gateway: &str, port: u16, transport: Transport) -> BindKey {
+        let gateway = ObjectKey::new(Kind::Gateway, "infra", gateway);
+        BindKey { address: BindAddress::Own(gateway), port, transport }
+    }
+
+    #[track_caller]
+    fn check(placement: Placement, key: &BindKey, expect: Result<Option<&str>, &str>) {
+        let BindAddress::Own(gateway) = &key.address else { panic!("it is a Gateway's own") };
+        let address = |text: &str| text.parse::<SocketAddr>().expect("it is an address");
+        let expect = expect.map(|text| text.map(address));
+        assert_eq!(addresses(placement).own(gateway, key), expect, "{key:?}");
+    }
+
+    #[test]
+    fn sockets_of_a_gateway_are_where_it_was_put() {
+        let at = || Placement::Address([127, 0, 0, 9].into());
+        check(at(), &key("public", 80, Transport::Tcp), Ok(Some("127.0.0.9:80")));
+        check(at(), &key("other", 80, Transport::Tcp), Err("the Gateway was given no address"));
+        let ports = || Placement::Ports(BTreeMap::from([((80, Transport::Tcp), 20_001)]));
+        check(ports(), &key("public", 80, Transport::Tcp), Ok(Some("127.0.0.1:20001")));
+        check(ports(), &key("public", 80, Transport::Udp), Ok(None));
+        check(ports(), &key("public", 81, Transport::Tcp), Ok(None));
+    }
+
+    #[tokio::test]
+    async fn the_port_that_stands_for_a_listeners_is_opened() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let number = free.local_addr().expect("it is bound").port();
+        drop(free);
+        let ports = Placement::Ports(BTreeMap::from([((80, Transport::Tcp), number)]));
+        let key = key("public", 80, Transport::Tcp);
+        let opened = open(&key, &addresses(ports), 1, &[]).await.expect("it can be opened");
+        assert_eq!(opened.addresses, [SocketAddr::from(([127, 0, 0, 1], number))]);
     }
 }

@@ -18,7 +18,7 @@ use gateway_core::{
     endpoints::{Endpoints, endpoints},
     resolve::topology::{BindKey, Topology, Transport},
     scope::ControllerScope,
-    snapshot::Snapshot,
+    snapshot::{Placement, Snapshot},
     source::Sources,
 };
 use gateway_testkit::{
@@ -198,7 +198,7 @@ fn addresses(cases: &[Case]) -> Addresses {
         default: loopback,
         port_offset: 0,
         ports: (0..=u16::MAX).map(|port| (port, 0)).collect(),
-        own: gateways.map(|gateway| (gateway.key(), loopback)).collect(),
+        own: gateways.map(|gateway| (gateway.key(), Placement::Address(loopback))).collect(),
         ..Addresses::default()
     }
 }

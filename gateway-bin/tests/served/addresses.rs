@@ -9,7 +9,7 @@ use gateway_bin::{Addresses, run::Config};
 use gateway_core::{
     api::{Kind, ObjectKey},
     scope::ControllerScope,
-    snapshot::BindState,
+    snapshot::{BindState, Placement},
 };
 use tokio::net::TcpStream;
 
@@ -86,9 +86,10 @@ fn gateways_swap_their_addresses_at_once() {
         let scope = ControllerScope::all().shared_sockets(false);
         let mut world = World::start_as(scope, &manifests.concat(), &config).await;
         let key = |name: &str| ObjectKey::new(Kind::Gateway, "default", name);
+        let at = |address: [u8; 4]| Placement::Address(address.into());
         for turn in 0..20 {
             let (a, b) = if turn % 2 == 0 { (ONE, TWO) } else { (TWO, ONE) };
-            world.gateway.assign(&[(key("a"), a.into()), (key("b"), b.into())].into());
+            world.gateway.assign(&[(key("a"), at(a)), (key("b"), at(b))].into());
             world.publish().await;
             all_bound(&world);
             for _ in 0..4 {

@@ -26,7 +26,8 @@ pub(super) struct Addresses {
 
 impl Addresses {
     pub(super) fn new(gateway: &Gateway, key: &ObjectKey, given: Given<'_>) -> Self {
-        let assigned = || match given.scope.shared_sockets {
+        let (shared, fronted) = (given.scope.shared_sockets, given.scope.fronted);
+        let assigned = || match shared && !fronted {
             true => BindAddress::Default,
             false => BindAddress::Own(key.clone()),
         };
@@ -35,7 +36,7 @@ impl Addresses {
             match read(address) {
                 Ok(Some(bind)) => {
                     addresses.named.push((bind.clone(), written(address)));
-                    addresses.binds.push(bind);
+                    addresses.binds.push(if fronted { assigned() } else { bind });
                 }
                 // SPEC: a type without value asks for any address of that type.
                 Ok(None) => addresses.binds.push(assigned()),
@@ -57,10 +58,10 @@ impl Addresses {
         addresses
     }
 
-    /// Looks for a named address none of whose sockets could be opened.
-    pub(super) fn observe(&mut self, given: Given<'_>) {
+    /// Looks for a named address that does not lead here, or none of whose sockets could be opened.
+    pub(super) fn observe(&mut self, key: &ObjectKey, given: Given<'_>) {
         let unusable = self.named.iter().find_map(|(bind, address)| {
-            let error = failure(bind, given)?;
+            let error = failure(key, bind, given)?;
             let message = format!("address {} cannot be used: {error}", address.value);
             Some(Fault::new(Reason::AddressNotUsable, message))
         });
@@ -69,7 +70,7 @@ impl Addresses {
 
     /// The addresses for the status: those of the spec that can be used, then those observed.
     pub(super) fn status(&self, key: &ObjectKey, given: Given<'_>) -> Vec<GatewayStatusAddress> {
-        let usable = self.named.iter().filter(|(bind, _)| failure(bind, given).is_none());
+        let usable = self.named.iter().filter(|(bind, _)| failure(key, bind, given).is_none());
         let mut addresses: Vec<_> = usable.map(|(_, address)| address.clone()).collect();
         let observed = given.snapshot.observed.gateway_addresses.get(key).into_iter().flatten();
         for address in observed {
@@ -81,9 +82,17 @@ impl Addresses {
     }
 }
 
-/// The error of a socket at an address at which no socket is open.
-fn failure<'g>(address: &BindAddress, given: Given<'g>) -> Option<&'g str> {
-    let here = given.snapshot.observed.binds.iter().filter(|(key, _)| key.address == *address);
+/// Why an address does not lead to the Gateway, or the error of a socket at an address at which no
+/// socket is open.
+fn failure<'g>(key: &ObjectKey, address: &BindAddress, given: Given<'g>) -> Option<&'g str> {
+    let observed = &given.snapshot.observed;
+    // Few addresses are unusable, and keys are costly to copy.
+    if !observed.unusable.is_empty()
+        && let Some(error) = observed.unusable.get(&(key.clone(), address.clone()))
+    {
+        return Some(error);
+    }
+    let here = observed.binds.iter().filter(|(key, _)| key.address == *address);
     let mut error = None;
     for (_, state) in here {
         match state {

@@ -45,7 +45,7 @@ pub(super) fn assign(
     let mut sockets = Sockets::default();
     let mut seats = Seats::default();
     for gateway in gateways {
-        gateway.addresses.observe(given);
+        gateway.addresses.observe(&gateway.key, given);
         let GatewayDraft { key, addresses, listeners, sets, refused, .. } = gateway;
         let own = (&*key, listeners, refused.is_some());
         let sets = sets.iter_mut().map(|set| (&set.key, &mut set.listeners, set.refused.is_some()));

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gateway_core::snapshot::Change;
+use gateway_core::snapshot::{Change, Placement};
 use tokio::time::Instant;
 
 use super::Controller;
@@ -41,7 +41,12 @@ impl<P: DataPlane> Controller<'_, P> {
     pub(crate) fn save(&mut self) {
         let Some(folder) = self.settings.cache.clone().filter(|_| self.begun) else { return };
         let notices = Arc::clone(&self.settings.notices);
-        let (snapshot, own) = (self.builder.snapshot().clone(), self.own.clone());
+        // Ports of Gateways are in their Services.
+        let own = self.own.iter().filter_map(|(key, placement)| match placement {
+            Placement::Address(address) => Some((key.clone(), *address)),
+            Placement::Ports(_) => None,
+        });
+        let (snapshot, own) = (self.builder.snapshot().clone(), own.collect());
         // The loop goes on while the disk is slow; the runtime waits for it at the end.
         tokio::task::spawn_blocking(move || {
             if let Err(error) = cache::save(&folder, &snapshot, &own) {

@@ -5,17 +5,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
-use gateway_core::{api::ObjectKey, build::Builder, snapshot::Observed};
+use gateway_core::{
+    api::ObjectKey,
+    build::Builder,
+    snapshot::{Observed, Placement},
+};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use super::{
     KINDS,
-    keeper::{self, Ends, Provisions},
+    keeper::{self, Ends, Kept, Provisions},
     objects::Blueprint,
     offers::Offers,
     plan::{Plan, observed, plan},
@@ -29,7 +32,7 @@ use crate::{
 };
 
 /// How long the first status waits for the objects that there are already.
-const KNOWN: Duration = Duration::from_secs(10);
+pub(super) const KNOWN: Duration = Duration::from_secs(10);
 
 /// Runs each Gateway on pods of its own.
 #[derive(Debug)]
@@ -72,7 +75,8 @@ impl Fleet {
         let (provided, provisions) = watch::channel(None);
         let ends = Ends { plan: planned, leads: leading, provisions: provided, notices };
         let name = blueprint.controller_name.clone();
-        let keeper = tokio::spawn(keeper::keep(connection.client.clone(), name, KINDS, ends));
+        let keeper =
+            tokio::spawn(keeper::keep(connection.client.clone(), name, Kept::beside(KINDS), ends));
         Self {
             told: publisher.told(),
             blueprint,
@@ -96,7 +100,11 @@ impl Fleet {
 }
 
 impl DataPlane for Fleet {
-    async fn serve(&mut self, builder: &Builder, _own: &BTreeMap<ObjectKey, IpAddr>) -> Observed {
+    async fn serve(
+        &mut self,
+        builder: &Builder,
+        _own: &BTreeMap<ObjectKey, Placement>,
+    ) -> Observed {
         let plan = Arc::new(plan(builder, &self.blueprint));
         self.plan.send_if_modified(|known| {
             let differs = known.as_ref() != Some(&plan);

@@ -37,8 +37,8 @@ use super::{
     name::{MANAGED_BY, controller_label},
     object::{ObjectId, ObjectKind},
     plan::Plan,
-    provision::{Provision, provision},
-    steps::{Step, steps},
+    provision::{Provision, no_pod, no_service, provision},
+    steps::{Step, Ties, steps},
     write::{apply, remove, value},
 };
 use crate::{
@@ -68,6 +68,28 @@ const NODES_READ: Duration = Duration::from_secs(2);
 /// What is known of the objects of each Gateway; none before all of them were listed.
 pub(crate) type Provisions = Option<Arc<BTreeMap<ObjectKey, Provision>>>;
 
+/// Which objects are kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) kinds: &'static [ObjectKind],
+    /// The only namespace that they are in; none: that of their Gateway, which owns them.
+    pub(crate) namespace: Option<String>,
+}
+
+impl Kept {
+    /// Objects in the namespace of their Gateway.
+    pub(crate) fn beside(kinds: &'static [ObjectKind]) -> Self {
+        Self { kinds, namespace: None }
+    }
+
+    fn ties(&self) -> Ties {
+        match &self.namespace {
+            Some(_) => Ties::Labels,
+            None => Ties::Owners,
+        }
+    }
+}
+
 /// What the keeper is told, and whom it tells.
 pub(crate) struct Ends {
     pub(crate) plan: watch::Receiver<Option<Arc<Plan>>>,
@@ -77,20 +99,19 @@ pub(crate) struct Ends {
 }
 
 /// Keeps objects until nobody plans any more.
-pub(crate) async fn keep(
-    client: Client,
-    controller_name: String,
-    kinds: &'static [ObjectKind],
-    ends: Ends,
-) {
+pub(crate) async fn keep(client: Client, controller_name: String, kept: Kept, ends: Ends) {
     let label = controller_label(&controller_name);
     let (sender, mut news) = mpsc::channel(1024);
     let mut watches = JoinSet::new();
-    for kind in kinds {
+    for kind in kept.kinds {
         let selector = format!("{MANAGED_BY}={label}");
-        watches.spawn(follow(client.clone(), *kind, selector, sender.clone()));
+        let api = match &kept.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind.resource()),
+            None => Api::all_with(client.clone(), &kind.resource()),
+        };
+        watches.spawn(follow(api, *kind, selector, sender.clone()));
     }
-    let mut keeper = Keeper::new(client, controller_name, label, kinds, ends);
+    let mut keeper = Keeper::new(client, controller_name, label, kept, ends);
     let mut nodes = interval(NODES);
     nodes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -116,8 +137,12 @@ pub(crate) async fn keep(
 
 type News = (ObjectKind, Result<Event<DynamicObject>, watcher::Error>);
 
-async fn follow(client: Client, kind: ObjectKind, selector: String, news: mpsc::Sender<News>) {
-    let api: Api<DynamicObject> = Api::all_with(client, &kind.resource());
+async fn follow(
+    api: Api<DynamicObject>,
+    kind: ObjectKind,
+    selector: String,
+    news: mpsc::Sender<News>,
+) {
     let config = watcher::Config::default().labels(&selector);
     let events = watcher::watcher(api, config).backoff(Pauses::new());
     let mut events = std::pin::pin!(events);
@@ -146,8 +171,7 @@ struct Keeper {
     client: Client,
     controller_name: String,
     label: String,
-    /// The kinds of objects that are kept.
-    kinds: &'static [ObjectKind],
+    kept: Kept,
     ends: Ends,
     seen: BTreeMap<ObjectId, Value>,
     /// The newest version that a watch told, by kind.
@@ -169,18 +193,12 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(
-        client: Client,
-        controller_name: String,
-        label: String,
-        kinds: &'static [ObjectKind],
-        ends: Ends,
-    ) -> Self {
+    fn new(client: Client, controller_name: String, label: String, kept: Kept, ends: Ends) -> Self {
         Self {
             client,
             controller_name,
             label,
-            kinds,
+            kept,
             ends,
             seen: BTreeMap::new(),
             newest: BTreeMap::new(),
@@ -273,14 +291,14 @@ impl Keeper {
     fn settle(&mut self) {
         self.held_until = None;
         let plan = self.ends.plan.borrow_and_update().clone();
-        let Some(plan) = plan.filter(|_| self.listed.len() == self.kinds.len()) else {
+        let Some(plan) = plan.filter(|_| self.listed.len() == self.kept.kinds.len()) else {
             return;
         };
         self.tell(&plan);
         if !self.ends.leads.borrow().holds() {
             return;
         }
-        let steps = steps(&plan, &self.seen);
+        let steps = steps(&plan, &self.seen, self.kept.ties());
         let ids: BTreeSet<&ObjectId> = steps.iter().map(Step::id).collect();
         self.failed.retain(|id, _| ids.contains(id));
         self.applied.retain(|id| ids.contains(id) || self.seen.contains_key(id));
@@ -315,10 +333,14 @@ impl Keeper {
             self.seen.get(&ObjectId { kind, namespace: namespace.into(), name: name.into() })
         };
         let of = |(key, wanted): (&ObjectKey, &super::plan::Wanted)| {
-            let deployment = find(ObjectKind::Deployment, &key.namespace, &wanted.name);
-            let service = find(ObjectKind::Service, &key.namespace, &wanted.name);
-            let found = provision(&wanted.gateway, deployment, service, &self.nodes);
-            let failure = self.failure(&key.namespace, &wanted.name);
+            let (namespace, name) = (&*wanted.namespace, &*wanted.name);
+            let service = find(ObjectKind::Service, namespace, name);
+            let mut found = provision(&wanted.gateway, service, &self.nodes);
+            found.unready = match self.kept.kinds.contains(&ObjectKind::Deployment) {
+                true => no_pod(find(ObjectKind::Deployment, namespace, name)),
+                false => no_service(namespace, name, service),
+            };
+            let failure = self.failure(namespace, name);
             let told = found.unready.map(|unready| match failure {
                 Some(failure) => format!("{unready}: {failure}"),
                 None => unready,

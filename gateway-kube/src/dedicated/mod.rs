@@ -8,6 +8,7 @@ mod applied;
 mod covers;
 mod fleet;
 pub(crate) mod keeper;
+pub(crate) mod keeping;
 mod name;
 mod object;
 mod objects;
@@ -21,16 +22,17 @@ mod write;
 
 pub use fleet::Fleet;
 pub use name::{
-    GATEWAY_CLASS_NAME, GATEWAY_NAME, MANAGED_BY, controller_label, label_value, labels,
-    object_name, selector,
+    GATEWAY_CLASS_NAME, GATEWAY_NAME, GATEWAY_NAMESPACE, MANAGED_BY, controller_label,
+    foreign_name, label_value, labels, object_name, selector,
 };
 pub use object::{Object, ObjectId, ObjectKind};
 pub use objects::{AUTHORITY_FILE, Blueprint, Port, objects, ports};
-pub use parameters::{Check, Parameters, Scaling};
-pub use provision::{Provision, provision};
+pub use parameters::{Check, Parameters, Scaling, ServiceCheck};
+pub use provision::Provision;
 pub use workload::PROBE_PORT;
 pub(crate) use {
-    objects::{metadata, service_port},
+    name::fold,
+    objects::{metadata, service, service_port, service_port_to},
     plan::ours,
 };
 

@@ -10,6 +10,8 @@ use gateway_core::api::Gateway;
 
 /// Says which Gateway an object belongs to.
 pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+/// Says in which namespace that Gateway is; on objects that are in another one.
+pub const GATEWAY_NAMESPACE: &str = "gateway.networking.k8s.io/gateway-namespace";
 /// Says of which class that Gateway is.
 pub const GATEWAY_CLASS_NAME: &str = "gateway.networking.k8s.io/gateway-class-name";
 /// Says who made an object.
@@ -30,12 +32,24 @@ pub fn object_name(gateway: &str, class: &str) -> String {
     if plain.len() <= LONGEST && is_service_name(&plain) {
         return plain;
     }
+    marked(&plain, &plain)
+}
+
+/// The name of what is created for a Gateway in another namespace than its own. It always has a
+/// hash, since hyphens in the parts would make one name of several Gateways.
+#[must_use]
+pub fn foreign_name(namespace: &str, gateway: &str, class: &str) -> String {
+    marked(&format!("{namespace}-{gateway}"), &format!("{namespace}/{gateway}/{class}"))
+}
+
+/// As much of `plain` as fits, and the hash of `whole`.
+fn marked(plain: &str, whole: &str) -> String {
     let mut stem: String = plain.chars().map(as_label_char).take(LONGEST - MARK).collect();
     if !stem.starts_with(|first: char| first.is_ascii_lowercase()) {
         stem.insert_str(0, "gw-");
         stem.truncate(LONGEST - MARK);
     }
-    format!("{}-{}", stem.trim_end_matches('-'), hash(&plain))
+    format!("{}-{}", stem.trim_end_matches('-'), hash(whole))
 }
 
 /// A name as the value of a label: itself if it fits, else cut off and marked by its hash.
@@ -91,19 +105,24 @@ fn as_label_char(c: char) -> char {
     if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' }
 }
 
-/// FNV-1a, folded to 32 bits: the same in every version and on every machine.
+/// FNV-1a, folded to 32 bits.
 fn hash(text: &str) -> String {
+    format!("{:08x}", fold(text))
+}
+
+/// FNV-1a, folded to 32 bits: the same in every version and on every machine.
+pub(crate) fn fold(text: &str) -> u32 {
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    format!("{:08x}", (hash >> 32) ^ (hash & 0xffff_ffff))
+    u32::try_from((hash >> 32) ^ (hash & 0xffff_ffff)).expect("it has 32 bits")
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{controller_label, is_service_name, label_value, object_name};
+    use super::{controller_label, foreign_name, is_service_name, label_value, object_name};
 
     #[track_caller]
     fn check(gateway: &str, class: &str, expect: &str) {
@@ -127,6 +146,14 @@ mod tests {
     }
 
     #[test]
+    fn names_in_another_namespace_tell_all_parts_apart() {
+        let name = foreign_name("infra", "public", "gateway");
+        assert_eq!(name, "infra-public-75fd0260");
+        assert_ne!(foreign_name("a", "b-c", "d"), foreign_name("a-b", "c", "d"));
+        assert_ne!(foreign_name("a", "b", "c"), foreign_name("a", "b", "d"));
+    }
+
+    #[test]
     fn labels_take_63_characters() {
         assert_eq!(label_value("a.b"), "a.b");
         let long = label_value(&format!("{}.{}", "a".repeat(53), "b".repeat(20)));
@@ -140,6 +167,8 @@ mod tests {
             let name = object_name(&gateway, &class);
             prop_assert!(is_service_name(&name) && name.len() <= 63, "{}", name);
             prop_assert!(label_value(&gateway).len() <= 63);
+            let name = foreign_name(&class, &gateway, &class);
+            prop_assert!(is_service_name(&name) && name.len() <= 63, "{}", name);
         }
 
         #[test]

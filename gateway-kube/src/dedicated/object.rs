@@ -91,7 +91,7 @@ impl ObjectKind {
 pub struct ObjectId {
     /// Its kind.
     pub kind: ObjectKind,
-    /// Its namespace, that of the Gateway.
+    /// Its namespace.
     pub namespace: Box<str>,
     /// Its name.
     pub name: Box<str>,
@@ -113,7 +113,8 @@ pub struct Object {
 }
 
 impl Object {
-    /// Puts `fields` beside type and metadata. `metadata` has at least labels.
+    /// An object of a Gateway, beside it and owned by it. Puts `fields` beside type and metadata.
+    /// `metadata` has at least labels.
     pub(crate) fn new(
         kind: ObjectKind,
         gateway: &Gateway,
@@ -121,19 +122,29 @@ impl Object {
         metadata: &Value,
         fields: Value,
     ) -> Self {
+        let mut metadata = metadata.clone();
+        metadata["ownerReferences"] = json!([owner(gateway)]);
+        Self::unowned(kind, (&gateway.metadata.namespace, name), metadata, fields)
+    }
+
+    /// An object in some namespace, of some name. Only those of one namespace can own each other.
+    pub(crate) fn unowned(
+        kind: ObjectKind,
+        (namespace, name): (&str, &str),
+        mut metadata: Value,
+        fields: Value,
+    ) -> Self {
         let mut all = Map::new();
         all.insert("apiVersion".to_owned(), kind.api_version().into());
         all.insert("kind".to_owned(), kind.as_str().into());
-        let mut metadata = metadata.clone();
         metadata["name"] = name.into();
-        metadata["namespace"] = (&*gateway.metadata.namespace).into();
-        metadata["ownerReferences"] = json!([owner(gateway)]);
+        metadata["namespace"] = namespace.into();
         all.insert("metadata".to_owned(), metadata);
         if let Value::Object(fields) = fields {
             all.extend(fields);
         }
-        let namespace = (&*gateway.metadata.namespace).into();
-        Self { id: ObjectId { kind, namespace, name: name.into() }, body: Value::Object(all) }
+        let id = ObjectId { kind, namespace: namespace.into(), name: name.into() };
+        Self { id, body: Value::Object(all) }
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Nothing in a pod depends on listeners, so that a new listener restarts nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_core::{
     api::{AddressType, Gateway, ObjectKey},
@@ -81,7 +81,8 @@ pub fn objects(
     ];
     // Kubernetes has no Services without ports.
     if !ports.is_empty() {
-        let spec = service(gateway, ports, parameters);
+        let ports = ports.iter().map(service_port).collect();
+        let spec = service(gateway, ports, &selector(gateway), parameters);
         objects.push(object(ObjectKind::Service, json!({"spec": spec})));
     }
     if let Some((bound, amount)) = &parameters.disruption {
@@ -111,11 +112,17 @@ pub(crate) fn metadata(gateway: &Gateway, controller_name: &str) -> Value {
     metadata
 }
 
-fn service(gateway: &Gateway, ports: &BTreeSet<Port>, parameters: &Parameters) -> Value {
+/// The spec of the Service through which clients reach a Gateway. `selector` says on which pods.
+pub(crate) fn service(
+    gateway: &Gateway,
+    ports: Vec<Value>,
+    selector: &BTreeMap<String, String>,
+    parameters: &Parameters,
+) -> Value {
     let mut spec = Map::new();
     spec.insert("type".to_owned(), parameters.service_type.into());
-    spec.insert("selector".to_owned(), json!(selector(gateway)));
-    spec.insert("ports".to_owned(), ports.iter().map(service_port).collect());
+    spec.insert("selector".to_owned(), json!(selector));
+    spec.insert("ports".to_owned(), ports.into());
     for (field, value) in &parameters.service {
         // What is for load balancers alone is refused elsewhere.
         if parameters.service_type == "LoadBalancer" || *field == "externalTrafficPolicy" {
@@ -131,6 +138,11 @@ fn service(gateway: &Gateway, ports: &BTreeSet<Port>, parameters: &Parameters) -
 
 /// A port as Services have it.
 pub(crate) fn service_port(port: &Port) -> Value {
+    service_port_to(port, port.number)
+}
+
+/// A port that leads to another one of the pods.
+pub(crate) fn service_port_to(port: &Port, target: u16) -> Value {
     let protocol = match port.transport {
         Transport::Tcp => "TCP",
         Transport::Udp => "UDP",
@@ -138,7 +150,7 @@ pub(crate) fn service_port(port: &Port) -> Value {
     json!({
         "name": format!("{}-{}", protocol.to_lowercase(), port.number),
         "port": port.number,
-        "targetPort": port.number,
+        "targetPort": target,
         "protocol": protocol,
     })
 }

@@ -72,6 +72,10 @@ const ALTERNATIVES: &[(&[&str], &[&str])] = &[
     (&["minAvailable"], &["maxUnavailable"]),
 ];
 
+/// The keys that are about Services.
+const SERVICE_KEYS: &[&str] =
+    &["serviceType", "externalTrafficPolicy", "loadBalancerClass", "loadBalancerSourceRanges"];
+
 /// The most pods of one Gateway.
 const MOST_REPLICAS: u32 = 1000;
 
@@ -142,6 +146,18 @@ impl Parameters {
     /// # Errors
     /// A message that names the key and says what would be right.
     pub fn read(class: Option<&ConfigMap>, gateway: Option<&ConfigMap>) -> Result<Self, String> {
+        Self::default().with(class, gateway)
+    }
+
+    /// These parameters but for what a class and a Gateway say.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub(crate) fn with(
+        self,
+        class: Option<&ConfigMap>,
+        gateway: Option<&ConfigMap>,
+    ) -> Result<Self, String> {
         let empty = BTreeMap::new();
         let own = gateway.map_or(&empty, |map| &map.data);
         let mut merged: BTreeMap<&str, &str> = BTreeMap::new();
@@ -151,7 +167,7 @@ impl Parameters {
             }
         }
         merged.extend(own.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-        Draft::read(merged)?.finish()
+        Draft { parameters: self, ..Draft::default() }.read(merged)?.finish()
     }
 }
 
@@ -173,24 +189,43 @@ impl ParametersCheck for Check {
             return Err(format!("binaryData[{key:?}] is not looked at, use data"));
         }
         let data = parameters.data.iter();
-        let draft = Draft::read(data.map(|(key, value)| (key.as_str(), value.as_str())))?;
+        let data = data.map(|(key, value)| (key.as_str(), value.as_str()));
         // A class may leave it to its Gateways how far they scale.
-        draft.judge()
+        Draft::default().read(data)?.judge()
+    }
+}
+
+/// Judges parameters where Gateways have a Service of their own, but no pods.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServiceCheck;
+
+impl ParametersCheck for ServiceCheck {
+    fn check(&self, parameters: &ConfigMap) -> Result<(), String> {
+        Check.check(parameters)?;
+        match parameters.data.keys().find(|key| !SERVICE_KEYS.contains(&key.as_str())) {
+            Some(key) => Err(format!(
+                "data[{key:?}] is for Gateways with pods of their own, here are known {}",
+                SERVICE_KEYS.join(", ")
+            )),
+            None => Ok(()),
+        }
     }
 }
 
 impl Draft {
-    fn read<'a>(data: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
-        let mut draft = Self::default();
+    fn read<'a>(
+        mut self,
+        data: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, String> {
         for (key, value) in data {
             let Some((_, read)) = KEYS.iter().find(|(known, _)| *known == key) else {
                 let known: Vec<&str> = KEYS.iter().map(|(known, _)| *known).collect();
                 return Err(format!("data[{key:?}] is unknown, known are {}", known.join(", ")));
             };
-            read(&mut draft, value.trim())
+            read(&mut self, value.trim())
                 .map_err(|expected| format!("data[{key:?}] is {value:?}, {expected}"))?;
         }
-        Ok(draft)
+        Ok(self)
     }
 
     /// What keys say together.
@@ -293,7 +328,7 @@ fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
 mod tests {
     use gateway_core::{api::ConfigMap, scope::ParametersCheck};
 
-    use super::{Check, KEYS, Parameters, Scaling};
+    use super::{Check, KEYS, Parameters, SERVICE_KEYS, Scaling, ServiceCheck};
 
     fn map(data: &[(&str, &str)]) -> ConfigMap {
         let data = data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -356,6 +391,27 @@ mod tests {
             read(&[("maxReplicas", "2")]),
             Err("minReplicas 3 is more than maxReplicas 2".to_owned())
         );
+    }
+
+    #[test]
+    fn without_pods_of_its_own_a_gateway_has_parameters_of_its_service() {
+        for key in SERVICE_KEYS {
+            assert!(KEYS.iter().any(|(known, _)| known == key), "{key}");
+        }
+        let own = map(&[("externalTrafficPolicy", "Local")]);
+        assert_eq!(ServiceCheck.check(&own), Ok(()));
+        let defaults = Parameters { service_type: "NodePort", ..Parameters::default() };
+        let read = defaults.clone().with(None, Some(&own)).expect("all is well");
+        assert_eq!((read.service_type, read.service.len()), ("NodePort", 1));
+        let class = map(&[("serviceType", "LoadBalancer")]);
+        let read = defaults.with(Some(&class), Some(&own)).expect("all is well");
+        assert_eq!(read.service_type, "LoadBalancer");
+        let error = ServiceCheck.check(&map(&[("replicas", "2")])).expect_err("it has no pods");
+        assert!(
+            error.contains("data[\"replicas\"] is for Gateways with pods of their own"),
+            "{error}"
+        );
+        assert!(ServiceCheck.check(&map(&[("serviceType", "x")])).is_err());
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) type Plan = BTreeMap<ObjectKey, Wanted>;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Wanted {
     pub(crate) gateway: Arc<Gateway>,
+    /// Where its objects are.
+    pub(crate) namespace: Box<str>,
     /// Name of its objects and of its service account.
     pub(crate) name: String,
     /// Its objects; none if it is not to be touched just now.
@@ -45,6 +47,13 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// Nothing yet, in the namespace of the Gateway.
+    pub(crate) fn beside(gateway: &Arc<Gateway>, name: String) -> Self {
+        let namespace = (&*gateway.metadata.namespace).into();
+        let gateway = Arc::clone(gateway);
+        Self { gateway, namespace, name, objects: None, pods: 0, collides: false, fault: None }
+    }
+
     /// Who its pods are.
     pub(crate) fn account(&self) -> Account {
         Account {
@@ -66,14 +75,7 @@ pub(crate) fn plan(builder: &Builder, blueprint: &Blueprint) -> Plan {
     let mut names: BTreeMap<(Box<str>, String), ObjectKey> = BTreeMap::new();
     for (key, gateway) in ours(snapshot, builder.scope()) {
         let name = object_name(&gateway.metadata.name, &gateway.spec.gateway_class_name);
-        let mut wanted = Wanted {
-            gateway: Arc::clone(gateway),
-            name: name.clone(),
-            objects: None,
-            pods: 0,
-            collides: false,
-            fault: None,
-        };
+        let mut wanted = Wanted::beside(gateway, name.clone());
         let place = (key.namespace.clone(), name);
         match names.get(&place) {
             // `a-b` of class `c` and `a` of class `b-c`.
@@ -103,7 +105,22 @@ fn fill(
     topology: &Topology,
     blueprint: &Blueprint,
 ) {
-    let gateway = &wanted.gateway;
+    match parameters(snapshot, &wanted.gateway, Parameters::default()) {
+        Ok(parameters) => {
+            let ports = ports(topology, key);
+            wanted.pods = parameters.most_pods();
+            wanted.objects = Some(objects(&wanted.gateway, &ports, &parameters, blueprint));
+        }
+        Err(error) => wanted.fault = Some(error),
+    }
+}
+
+/// The parameters of a Gateway and its class; `defaults` are those that neither gives.
+pub(crate) fn parameters(
+    snapshot: &Snapshot,
+    gateway: &Gateway,
+    defaults: Parameters,
+) -> Result<Parameters, String> {
     let class = snapshot.gateway_class("", &gateway.spec.gateway_class_name);
     let of_class = class.and_then(|class| class.spec.parameters_ref.as_ref());
     let of_class = of_class.and_then(|reference| {
@@ -113,17 +130,8 @@ fn fill(
     let own =
         own.and_then(|reference| snapshot.config_map(&gateway.metadata.namespace, &reference.name));
     let plain = |map: Option<&Arc<ConfigMap>>| map.map(|map| ConfigMap::clone(map));
-    match Parameters::read(plain(of_class).as_ref(), plain(own).as_ref()) {
-        Ok(parameters) => {
-            let ports = ports(topology, key);
-            wanted.pods = parameters.most_pods();
-            wanted.objects = Some(objects(gateway, &ports, &parameters, blueprint));
-        }
-        Err(error) => {
-            wanted.fault =
-                Some(format!("the parameters of class and Gateway do not go together: {error}"));
-        }
-    }
+    let read = defaults.with(plain(of_class).as_ref(), plain(own).as_ref());
+    read.map_err(|error| format!("the parameters of class and Gateway do not go together: {error}"))
 }
 
 /// Gateways of ours, the oldest first.
@@ -159,8 +167,7 @@ pub(crate) fn observed(
         if let Some(reason) = wanted.fault.as_ref().or(provision.unready.as_ref()) {
             observed.unready.insert(key.clone(), reason.clone());
         }
-        let addresses = provision.addresses.iter();
-        let addresses = addresses.map(|address| as_asked(&wanted.gateway, address)).collect();
+        let addresses = as_asked(&wanted.gateway, &provision.addresses);
         observed.gateway_addresses.insert(key.clone(), addresses);
         let failures = failures(reports.get(key).map_or(&[], Vec::as_slice));
         let serves = |bind: &&gateway_core::resolve::topology::Bind| {
@@ -177,12 +184,18 @@ pub(crate) fn observed(
     observed
 }
 
-/// The address as the Gateway spells it, if it asks for it.
-fn as_asked(gateway: &Gateway, address: &GatewayStatusAddress) -> GatewayStatusAddress {
-    let asked = gateway.spec.addresses.iter().filter_map(|asked| asked.value.as_deref());
-    let same = asked.into_iter().find(|asked| is_same(asked, &address.value));
-    let value = same.unwrap_or(&address.value).to_owned();
-    GatewayStatusAddress { value, ..address.clone() }
+/// The addresses, those that the Gateway asks for as it spells them.
+pub(crate) fn as_asked(
+    gateway: &Gateway,
+    addresses: &[GatewayStatusAddress],
+) -> Vec<GatewayStatusAddress> {
+    let spelt = |address: &GatewayStatusAddress| {
+        let mut asked = gateway.spec.addresses.iter().filter_map(|asked| asked.value.as_deref());
+        let same = asked.find(|asked| is_same(asked, &address.value));
+        let value = same.unwrap_or(&address.value).to_owned();
+        GatewayStatusAddress { value, ..address.clone() }
+    };
+    addresses.iter().map(spelt).collect()
 }
 
 /// The sockets that some pod could not open.

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// What is known of a Gateway's objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Provision {
-    /// Why no pod serves yet; none if one does.
+    /// Why it is not served yet; none if it is.
     pub unready: Option<String>,
     /// The addresses of the Service.
     pub addresses: Vec<GatewayStatusAddress>,
@@ -19,11 +19,9 @@ pub struct Provision {
     pub missing: Vec<String>,
 }
 
-/// Looks at the objects. `nodes` are the addresses of nodes, for Services of type NodePort.
-#[must_use]
-pub fn provision(
+/// Looks at a Gateway's Service. `nodes` are the addresses of nodes, for Services of type NodePort.
+pub(super) fn provision(
     gateway: &Gateway,
-    deployment: Option<&Value>,
     service: Option<&Value>,
     nodes: &BTreeSet<String>,
 ) -> Provision {
@@ -33,7 +31,7 @@ pub fn provision(
         let has = addresses.iter().any(|has| is_same(value, &has.value));
         (!has).then(|| value.to_owned())
     });
-    Provision { unready: unready(deployment), missing: asked.collect(), addresses }
+    Provision { unready: None, missing: asked.collect(), addresses }
 }
 
 /// Whether two texts are one address: IPv6 has several spellings, host names have two cases.
@@ -44,7 +42,8 @@ pub(super) fn is_same(one: &str, other: &str) -> bool {
     }
 }
 
-fn unready(deployment: Option<&Value>) -> Option<String> {
+/// Why the pods of a Gateway do not serve it yet.
+pub(super) fn no_pod(deployment: Option<&Value>) -> Option<String> {
     let Some(deployment) = deployment else {
         return Some("the Deployment of the Gateway is not there yet".to_owned());
     };
@@ -65,6 +64,11 @@ fn unready(deployment: Option<&Value>) -> Option<String> {
     let message = wrong.and_then(|condition| condition["message"].as_str());
     let told = message.map_or_else(String::new, |message| format!(": {message}"));
     Some(format!("no pod of the Deployment {name} is available yet{told}"))
+}
+
+/// Why a Service does not lead to a Gateway yet.
+pub(super) fn no_service(namespace: &str, name: &str, service: Option<&Value>) -> Option<String> {
+    service.is_none().then(|| format!("the Service {namespace}/{name} is not there yet"))
 }
 
 fn addresses(service: &Value, nodes: &BTreeSet<String>) -> Vec<GatewayStatusAddress> {
@@ -100,7 +104,7 @@ mod tests {
     use gateway_core::api::{AddressType, Gateway, GatewaySpecAddress};
     use serde_json::{Value, json};
 
-    use super::provision;
+    use super::{no_pod, provision};
 
     #[track_caller]
     fn check(asked: &[&str], service: &Value, expect: &[&str], missing: &[&str]) {
@@ -113,7 +117,7 @@ mod tests {
             })
             .collect();
         let nodes = BTreeSet::from(["192.0.2.9".to_owned()]);
-        let seen = provision(&gateway, None, Some(service), &nodes);
+        let seen = provision(&gateway, Some(service), &nodes);
         let text = |address: &gateway_core::api::GatewayStatusAddress| {
             format!(
                 "{} {}",
@@ -144,9 +148,7 @@ mod tests {
 
     #[track_caller]
     fn unready(deployment: Option<&Value>, expect: Option<&str>) {
-        let gateway = Gateway::new("infra", "public");
-        let seen = provision(&gateway, deployment, None, &BTreeSet::new());
-        assert_eq!(seen.unready.as_deref(), expect);
+        assert_eq!(no_pod(deployment).as_deref(), expect);
     }
 
     #[test]

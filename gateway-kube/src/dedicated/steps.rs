@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{
     covers::covers,
+    name::{GATEWAY_NAME, GATEWAY_NAMESPACE, label_value},
     object::{Object, ObjectId},
     plan::Plan,
 };
@@ -32,8 +33,18 @@ impl Step {
     }
 }
 
+/// How an object is tied to its Gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ties {
+    /// It is owned by it.
+    Owners,
+    /// It is in another namespace, where it can only name it, by labels.
+    Labels,
+}
+
 /// The steps from `seen` to `plan`. `seen` has all objects that carry our label, and no others.
-pub(crate) fn steps(plan: &Plan, seen: &BTreeMap<ObjectId, Value>) -> Vec<Step> {
+/// Those of other ties than `ties` are left alone.
+pub(crate) fn steps(plan: &Plan, seen: &BTreeMap<ObjectId, Value>, ties: Ties) -> Vec<Step> {
     let wanted = plan.values().filter_map(|wanted| wanted.objects.as_ref()).flatten();
     let by_id: BTreeMap<&ObjectId, &Object> =
         wanted.clone().map(|object| (&object.id, object)).collect();
@@ -42,7 +53,7 @@ pub(crate) fn steps(plan: &Plan, seen: &BTreeMap<ObjectId, Value>) -> Vec<Step> 
     });
     let mut steps: Vec<Step> = applies.cloned().map(Step::Apply).collect();
     for (id, seen) in seen {
-        if by_id.contains_key(id) || is_ending(seen) || is_kept(id, seen, plan) {
+        if by_id.contains_key(id) || is_ending(seen) || is_kept(id, seen, plan, ties) {
             continue;
         }
         if let Some(uid) = seen["metadata"]["uid"].as_str() {
@@ -58,9 +69,22 @@ fn is_ending(seen: &Value) -> bool {
 
 /// Whether an object that nobody wants stays: its Gateway is not to be touched just now, or it is no
 /// Gateway's.
-fn is_kept(id: &ObjectId, seen: &Value, plan: &Plan) -> bool {
-    let Some(gateway) = owner(id, seen) else { return true };
-    plan.get(&gateway).is_some_and(|wanted| wanted.objects.is_none())
+fn is_kept(id: &ObjectId, seen: &Value, plan: &Plan, ties: Ties) -> bool {
+    if ties == Ties::Owners {
+        let Some(gateway) = owner(id, seen) else { return true };
+        return plan.get(&gateway).is_some_and(|wanted| wanted.objects.is_none());
+    }
+    let label = |key: &str| seen["metadata"]["labels"][key].as_str();
+    let (Some(namespace), Some(name)) = (label(GATEWAY_NAMESPACE), label(GATEWAY_NAME)) else {
+        return true;
+    };
+    let untouched = plan.iter().filter(|(_, wanted)| wanted.objects.is_none());
+    let mut named = untouched.map(|(key, _)| (label_value(&key.namespace), label_value(&key.name)));
+    is_owned(seen) || named.any(|of| of == (namespace.to_owned(), name.to_owned()))
+}
+
+fn is_owned(seen: &Value) -> bool {
+    seen["metadata"]["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty())
 }
 
 fn owner(id: &ObjectId, seen: &Value) -> Option<ObjectKey> {
@@ -86,7 +110,7 @@ mod tests {
     };
     use serde_json::{Value, json};
 
-    use super::{Plan, Step, steps};
+    use super::{Plan, Step, Ties, steps};
     use crate::dedicated::{Blueprint, Object, ObjectId, Parameters, Port, objects, plan::Wanted};
 
     fn wanted(name: &str, replicas: u32) -> (ObjectKey, Wanted) {
@@ -104,10 +128,7 @@ mod tests {
         let objects = objects(&gateway, &ports, &parameters, &blueprint);
         let key = ObjectKey::new(Kind::Gateway, "infra", name);
         let (name, gateway) = (format!("{name}-c"), Arc::new(gateway));
-        (
-            key,
-            Wanted { gateway, name, objects: Some(objects), pods: 1, collides: false, fault: None },
-        )
+        (key, Wanted { objects: Some(objects), pods: 1, ..Wanted::beside(&gateway, name) })
     }
 
     /// The objects as the API server has them, with defaults and a uid.
@@ -128,7 +149,7 @@ mod tests {
             Step::Apply(object) => format!("apply {}", object.id),
             Step::Remove(id, _) => format!("remove {id}"),
         };
-        assert_eq!(steps(plan, seen).iter().map(said).collect::<Vec<_>>(), expect);
+        assert_eq!(steps(plan, seen, Ties::Owners).iter().map(said).collect::<Vec<_>>(), expect);
     }
 
     #[test]

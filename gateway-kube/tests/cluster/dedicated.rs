@@ -38,6 +38,7 @@ impl Replica {
                 .shared_sockets(false)
                 .parameters_check(Arc::new(Check)),
             pool: AddressPool::default(),
+            balanced: None,
             cache: None,
             election: None,
             notices: Arc::new(move |notice| {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, future, stream};
 use gateway_kube::{
     Connection,
-    rbac::{Right, rights},
+    rbac::{Right, Shape, rights},
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
@@ -108,7 +108,7 @@ impl Fake {
         let fake = Self {
             state: Arc::new(Mutex::new(state)),
             changed: watch::Sender::new(0),
-            rights: Arc::new(rights(true)),
+            rights: Arc::new(rights(Shape::Dedicated)),
             line: Line::default(),
         };
         fake.install("experimental");
@@ -127,6 +127,12 @@ impl Fake {
                 },
             }}),
         );
+    }
+
+    /// Gives the rights of another shape.
+    pub(crate) fn of_shape(mut self, shape: Shape) -> Self {
+        self.rights = Arc::new(rights(shape));
+        self
     }
 
     pub(crate) fn connection(&self) -> Connection {

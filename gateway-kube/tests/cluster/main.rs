@@ -7,6 +7,7 @@ mod running;
 
 mod addresses;
 mod bad_input;
+mod balanced;
 mod cached;
 mod dedicated;
 mod election;

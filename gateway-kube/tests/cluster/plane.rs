@@ -10,7 +10,7 @@ use gateway_core::{
     api::ObjectKey,
     build::Builder,
     endpoints::endpoints,
-    snapshot::{BindAddress, BindKey, BindState, Observed},
+    snapshot::{BindAddress, BindKey, BindState, Observed, Placement},
 };
 use gateway_kube::{Changed, DataPlane, Leadership};
 use tokio::sync::watch;
@@ -33,7 +33,7 @@ pub(crate) struct Served {
     /// ConfigMaps that are known.
     pub(crate) maps: BTreeSet<String>,
     /// Addresses of Gateways that name none.
-    pub(crate) own: BTreeMap<ObjectKey, IpAddr>,
+    pub(crate) own: BTreeMap<ObjectKey, Placement>,
     /// Whether this replica writes.
     pub(crate) leadership: Option<Leadership>,
 }
@@ -73,7 +73,7 @@ impl Plane {
         served.maps = maps.map(|key| key.name.to_string()).collect();
     }
 
-    fn state(&self, key: &BindKey, own: &BTreeMap<ObjectKey, IpAddr>) -> BindState {
+    fn state(&self, key: &BindKey, own: &BTreeMap<ObjectKey, Placement>) -> BindState {
         let failed = match &key.address {
             BindAddress::Own(gateway) => !own.contains_key(gateway),
             BindAddress::Ip(ip) => self.unusable.contains(ip),
@@ -84,7 +84,7 @@ impl Plane {
 }
 
 impl DataPlane for Plane {
-    async fn serve(&mut self, builder: &Builder, own: &BTreeMap<ObjectKey, IpAddr>) -> Observed {
+    async fn serve(&mut self, builder: &Builder, own: &BTreeMap<ObjectKey, Placement>) -> Observed {
         self.note(builder, |served| {
             served.serves += 1;
             served.own = own.clone();

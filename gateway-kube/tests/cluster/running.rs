@@ -7,7 +7,9 @@ use std::{
 };
 
 use gateway_core::scope::ControllerScope;
-use gateway_kube::{AddressPool, Election, Notice, Settings};
+use gateway_kube::{
+    AddressPool, Election, Notice, Settings, balanced::Balanced, dedicated::ServiceCheck,
+};
 use tokio::{sync::oneshot, task::LocalSet};
 
 use crate::{US, fake::Fake, plane::Plane};
@@ -17,6 +19,7 @@ use crate::{US, fake::Fake, plane::Plane};
 pub(crate) struct Options {
     pub(crate) plane: Plane,
     pub(crate) pool: AddressPool,
+    pub(crate) balanced: Option<Balanced>,
     pub(crate) identity: Option<&'static str>,
     pub(crate) cache: Option<PathBuf>,
 }
@@ -36,7 +39,7 @@ impl Replica {
     }
 
     pub(crate) fn start_with(fake: &Fake, options: Options) -> Self {
-        let Options { plane, pool, identity, cache } = options;
+        let Options { plane, pool, balanced, identity, cache } = options;
         let (end, ending) = oneshot::channel::<()>();
         let (ended_sender, ended) = oneshot::channel();
         let notices = Arc::<Mutex<Vec<Notice>>>::default();
@@ -45,8 +48,11 @@ impl Replica {
             controller_name: US.to_owned(),
             scope: ControllerScope::of_class(US)
                 .shared_sockets(pool.is_empty())
+                .fronted(balanced.is_some())
+                .parameters_check(Arc::new(ServiceCheck))
                 .supported_features(&["HTTPRouteRetry", "HTTPRoute", "Gateway"]),
             pool,
+            balanced,
             cache,
             election: identity.map(|identity| Election::of(US, "default", identity)),
             notices: Arc::new(move |notice| {
