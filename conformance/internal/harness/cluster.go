@@ -21,20 +21,22 @@ const (
 	readyTime   = 2 * time.Minute
 )
 
-// cluster is a running control plane with its node.
-type cluster struct {
+// Cluster is a running control plane with its node.
+type Cluster struct {
 	bin, logs, state string
 	// kubeconfig is the file of the administrator.
 	kubeconfig string
-	rest       *rest.Config
-	client     kubernetes.Interface
-	parts      []*process
+	// apiServerArguments are added to those of every cluster.
+	apiServerArguments []string
+	rest               *rest.Config
+	client             kubernetes.Interface
+	parts              []*process
 }
 
 // startCluster starts etcd, the API server, the controllers and the node, and
 // returns as soon as the API server is ready.
-func startCluster(ctx context.Context, options Options) (*cluster, error) {
-	c := &cluster{bin: options.Bin, logs: options.Logs, state: filepath.Join(options.Logs, "state")}
+func startCluster(ctx context.Context, options Options) (*Cluster, error) {
+	c := &Cluster{bin: options.Bin, logs: options.Logs, state: filepath.Join(options.Logs, "state"), apiServerArguments: options.APIServerArguments}
 	if err := os.MkdirAll(c.state, 0o700); err != nil {
 		return nil, err
 	}
@@ -56,17 +58,17 @@ func startCluster(ctx context.Context, options Options) (*cluster, error) {
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
-			c.stop()
+			c.Stop()
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-func (c *cluster) path(name string) string { return filepath.Join(c.state, name) }
+func (c *Cluster) path(name string) string { return filepath.Join(c.state, name) }
 
 // start adds a part, which runs one of the programs that were built.
-func (c *cluster) start(name, program string, arguments ...string) error {
+func (c *Cluster) start(name, program string, arguments ...string) error {
 	part, err := start(c.logs, name, filepath.Join(c.bin, program), arguments...)
 	if err != nil {
 		return err
@@ -75,15 +77,15 @@ func (c *cluster) start(name, program string, arguments ...string) error {
 	return nil
 }
 
-// stop ends the parts, the last first.
-func (c *cluster) stop() {
+// Stop ends the parts, the last first.
+func (c *Cluster) Stop() {
 	for i := len(c.parts) - 1; i >= 0; i-- {
 		c.parts[i].stop()
 	}
 }
 
-// check is an error if a part has ended.
-func (c *cluster) check() error {
+// Check is an error if a part has ended.
+func (c *Cluster) Check() error {
 	for _, part := range c.parts {
 		if err := part.check(); err != nil {
 			return err
@@ -92,7 +94,7 @@ func (c *cluster) check() error {
 	return nil
 }
 
-func (c *cluster) writeKeys() error {
+func (c *Cluster) writeKeys() error {
 	authority, err := pki.NewAuthority("local-cluster")
 	if err != nil {
 		return err
@@ -130,15 +132,16 @@ func (c *cluster) writeKeys() error {
 	return c.writeKubeconfigs(authority)
 }
 
-// writeKubeconfigs writes those of the administrator, of the controllers, and
-// of the node, which is trusted like an administrator: it also binds pods and
-// assigns addresses.
-func (c *cluster) writeKubeconfigs(authority *pki.Authority) error {
+// writeKubeconfigs writes those of the administrator, of the controllers, of
+// the gateway in shape shared, and of the node, which is trusted like an
+// administrator: it also binds pods and assigns addresses.
+func (c *Cluster) writeKubeconfigs(authority *pki.Authority) error {
 	c.kubeconfig = filepath.Join(c.logs, "kubeconfig")
 	for path, subject := range map[string]pki.Subject{
 		c.kubeconfig:                     {CommonName: "admin", Groups: []string{"system:masters"}},
 		c.path("controllers.kubeconfig"): {CommonName: "system:kube-controller-manager", Groups: []string{"system:masters"}},
 		c.path("node.kubeconfig"):        {CommonName: "system:node:node", Groups: []string{"system:masters"}},
+		c.path("gateway.kubeconfig"):     {CommonName: GatewayUser, Groups: []string{"system:masters"}},
 	} {
 		pair, err := authority.Issue(subject)
 		if err != nil {
@@ -151,8 +154,8 @@ func (c *cluster) writeKubeconfigs(authority *pki.Authority) error {
 	return nil
 }
 
-func (c *cluster) apiServerFlags() []string {
-	return []string{
+func (c *Cluster) apiServerFlags() []string {
+	return append([]string{
 		"--etcd-servers=" + etcdClient,
 		"--advertise-address=" + nodeAddress,
 		"--secure-port=6443",
@@ -170,10 +173,10 @@ func (c *cluster) apiServerFlags() []string {
 		"--authorization-mode=RBAC",
 		"--allow-privileged=true",
 		"--v=1",
-	}
+	}, c.apiServerArguments...)
 }
 
-func (c *cluster) controllerFlags() []string {
+func (c *Cluster) controllerFlags() []string {
 	return []string{
 		"--kubeconfig=" + c.path("controllers.kubeconfig"),
 		"--authentication-kubeconfig=" + c.path("controllers.kubeconfig"),
@@ -193,7 +196,7 @@ func (c *cluster) controllerFlags() []string {
 	}
 }
 
-func (c *cluster) nodeFlags(options Options) []string {
+func (c *Cluster) nodeFlags(options Options) []string {
 	flags := []string{
 		"--kubeconfig=" + c.path("node.kubeconfig"),
 		"--address=" + nodeAddress,
@@ -211,6 +214,9 @@ func (c *cluster) nodeFlags(options Options) []string {
 	for repository, program := range images {
 		flags = append(flags, "--image="+repository+"="+filepath.Join(c.bin, program))
 	}
+	for repository, program := range options.Images {
+		flags = append(flags, "--image="+repository+"="+program)
+	}
 	if options.Gateway != "" {
 		flags = append(flags, "--image="+gatewayImage+"="+options.Gateway)
 	}
@@ -223,11 +229,14 @@ var images = map[string]string{
 	"registry.k8s.io/coredns/coredns":        "coredns",
 }
 
+// GatewayUser is who the gateway is for the API server in shape shared.
+const GatewayUser = "gateway"
+
 // gatewayImage is the name under which pods run the gateway that is tested.
 const gatewayImage = "ghcr.io/gateway-rs/gateway"
 
 // connect waits for the API server.
-func (c *cluster) connect(ctx context.Context) error {
+func (c *Cluster) connect(ctx context.Context) error {
 	config, err := clientcmd.BuildConfigFromFlags("", c.kubeconfig)
 	if err != nil {
 		return err
@@ -238,7 +247,7 @@ func (c *cluster) connect(ctx context.Context) error {
 		return err
 	}
 	return wait(ctx, readyTime, "the API server", func(ctx context.Context) error {
-		if err := c.check(); err != nil {
+		if err := c.Check(); err != nil {
 			return permanent{err}
 		}
 		return c.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()

@@ -49,6 +49,10 @@ type Options struct {
 	Keep bool
 	// SelfTest tests the cluster, without a gateway.
 	SelfTest bool
+	// Images are programs that pods run, by the names of images, beside the suite's.
+	Images map[string]string
+	// APIServerArguments are added to the API server's command line.
+	APIServerArguments []string
 	// UsableAddress and UnusableAddress are for a cluster that exists.
 	UsableAddress, UnusableAddress string
 }
@@ -83,7 +87,7 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
-	defer local.stop()
+	defer local.Stop()
 	step("the API server is ready")
 	if options.Keep {
 		defer keep(ctx, local)
@@ -92,14 +96,14 @@ func Run(ctx context.Context, options Options) error {
 		return runSelfTest(ctx, options, local)
 	}
 	if err := prepare(ctx, options, local, step); err != nil {
-		return errors.Join(err, local.check())
+		return errors.Join(err, local.Check())
 	}
 	err = runSuite(ctx, options, local.kubeconfig, step)
-	return errors.Join(err, local.check())
+	return errors.Join(err, local.Check())
 }
 
 // prepare installs the Gateway API and starts the gateway.
-func prepare(ctx context.Context, options Options, local *cluster, step func(string)) error {
+func prepare(ctx context.Context, options Options, local *Cluster, step func(string)) error {
 	applier, err := NewApplier(local.rest)
 	if err != nil {
 		return err
@@ -123,13 +127,19 @@ func prepare(ctx context.Context, options Options, local *cluster, step func(str
 
 // runGateway starts the gateway as a process of the node, as on a machine whose
 // addresses it owns.
-func (c *cluster) runGateway(ctx context.Context, options Options, applier *Applier) error {
+func (c *Cluster) runGateway(ctx context.Context, options Options, applier *Applier) error {
 	class := fmt.Sprintf(`{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: %s}, spec: {controllerName: %s}}`, className, controllerName)
 	if err := applier.Apply(ctx, []byte(class)); err != nil {
 		return err
 	}
-	arguments := []string{"run", "--kubernetes", "--kubeconfig", c.kubeconfig, "--controller-name", controllerName, "--address-pool", gatewayRange}
-	part, err := start(c.logs, "gateway", options.Gateway, append(arguments, options.GatewayArguments...)...)
+	return c.AddReplica(options, "gateway")
+}
+
+// AddReplica starts one more process of the gateway in shape shared; they share
+// the sockets.
+func (c *Cluster) AddReplica(options Options, name string, more ...string) error {
+	arguments := []string{"run", "--kubernetes", "--kubeconfig", c.path("gateway.kubeconfig"), "--controller-name", controllerName, "--address-pool", gatewayRange}
+	part, err := start(c.logs, name, options.Gateway, append(append(arguments, options.GatewayArguments...), more...)...)
 	if err != nil {
 		return err
 	}
@@ -140,7 +150,7 @@ func (c *cluster) runGateway(ctx context.Context, options Options, applier *Appl
 // installGateway applies the manifests that the gateway prints for its own
 // installation, with all rights, users and policies that they name, and waits
 // for the controller's pods. The GatewayClass is among them.
-func (c *cluster) installGateway(ctx context.Context, options Options, applier *Applier) error {
+func (c *Cluster) installGateway(ctx context.Context, options Options, applier *Applier) error {
 	arguments := []string{"install", "--shape", string(options.Shape)}
 	if options.Shape == Balanced {
 		arguments = []string{"install", "--service-type", "LoadBalancer"}
@@ -174,7 +184,7 @@ func (c *cluster) installGateway(ctx context.Context, options Options, applier *
 }
 
 // keep holds the cluster until it is interrupted.
-func keep(ctx context.Context, local *cluster) {
+func keep(ctx context.Context, local *Cluster) {
 	if ctx.Err() != nil {
 		return
 	}

@@ -3,7 +3,7 @@ package harness
 import "context"
 
 // runSelfTest runs the tests of the cluster itself.
-func runSelfTest(ctx context.Context, options Options, local *cluster) error {
+func runSelfTest(ctx context.Context, options Options, local *Cluster) error {
 	applier, err := NewApplier(local.rest)
 	if err != nil {
 		return err
