@@ -76,7 +76,7 @@ func parse(arguments []string) (bench.Options, error) {
 	flags.IntVar(&options.Rollovers, "rollovers", 100, "roll-overs of the backends under load")
 	flags.IntVar(&options.Abrupt, "abrupt", 10, "backends killed under load")
 	flags.StringVar(&options.Results, "results", "", "folder for the figures (default: that of the logs)")
-	flags.StringVar(&extra, "gateway-arguments", "--access-log off", "more arguments for the gateway, separated by blanks")
+	flags.StringVar(&extra, "gateway-arguments", "", "more arguments for the gateway (for gateway install, in shape dedicated), separated by blanks")
 	flags.StringVar(&local.Bin, "bin", "", "folder of the programs (set by the script)")
 	flags.StringVar(&local.Module, "module", "", "folder of the Gateway API's module (set by the script)")
 	flags.StringVar(&local.Logs, "logs", "", "folder for all output (set by the script)")
@@ -86,6 +86,10 @@ func parse(arguments []string) (bench.Options, error) {
 	}
 	local.Channel, local.GatewayArguments = "experimental", strings.Fields(extra)
 	local.Shape = harness.Shape(shape)
+	if local.Shape == harness.Shared {
+		// It would be a part of gateway.log.
+		local.GatewayArguments = append([]string{"--access-log", "off"}, local.GatewayArguments...)
+	}
 	if local.Shape != harness.Shared && local.Shape != harness.Dedicated {
 		return options, fmt.Errorf("-shape %s: expected shared or dedicated", shape)
 	}

@@ -102,7 +102,14 @@ func (r *run) proveAlive(ctx context.Context) error {
 	}
 	c := newClient(r.address)
 	defer c.close()
-	if _, err := untilNew(c, request, isNew); err != nil {
+	err = until(ctx, "the changed rule", func() error {
+		got, err := c.ask(request)
+		if err == nil && !isNew(got) {
+			err = fmt.Errorf("the answer is still %+v", got)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return until(ctx, "its status", func() error { return r.written(ctx, routeName(r.chosen(0))) })
