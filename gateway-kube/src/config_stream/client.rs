@@ -44,11 +44,17 @@ use super::{
     service::PATH,
 };
 
-/// How long it may take until a connection stands.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long it may take until a connection stands. The controller's Service may still lead to a pod
+/// that is gone.
+const CONNECT: Duration = Duration::from_secs(5);
 
-/// How often a silent controller is asked whether it is still there, and how long it may take.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+/// How often a silent controller is asked whether it is still there, and how long it may take. One
+/// that is gone without a word is noticed before another takes over, which takes 10 s and more.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(4));
+
+/// From this failure on, tries are no further apart: the next controller that leads is to be found
+/// within seconds.
+const SLOWEST: u32 = 5;
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
@@ -125,7 +131,7 @@ pub async fn follow(
             told = Some(error);
         }
         sleep(Pauses::after(failures, &seed)).await;
-        failures = failures.saturating_add(1);
+        failures = SLOWEST.min(failures + 1);
     }
 }
 
