@@ -15,8 +15,9 @@ import (
 // benches/README.md.
 const engineBytes = 700
 
-// settleTime is how long nothing must happen before writes are counted.
-const settleTime = 3 * time.Second
+// settleTime is how long nothing must happen before writes are counted, restTime
+// before memory is: allocators give it back some seconds after it is free.
+const settleTime, restTime = 3 * time.Second, 15 * time.Second
 
 // scale applies all routes and measures until they are served and written of.
 func (r *run) scale(ctx context.Context) error {
@@ -54,6 +55,7 @@ func (r *run) scale(ctx context.Context) error {
 	if !slices.Contains(r.Parts, "scale") {
 		return nil
 	}
+	time.Sleep(restTime)
 	after, err := memory()
 	if err != nil {
 		return err
@@ -235,6 +237,7 @@ func (r *run) startAnew(ctx context.Context, before map[string]int) error {
 	}
 	count := len(writesOf(writes, func(w write) bool { return w.ofRoute() || w.ofGateway() }))
 	r.figures.judge("scale", "status writes after the restart", fmt.Sprint(count), "none", count == 0, map[string]float64{"count": float64(count)})
+	time.Sleep(restTime)
 	after, err := memory()
 	if err != nil {
 		return err
