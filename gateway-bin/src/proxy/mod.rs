@@ -149,10 +149,6 @@ struct Serving<'a> {
 
 impl Serving<'_> {
     async fn answer(&mut self, mut head: request::Parts, body: Incoming) -> Answer {
-        if self.exchange.as_ref().is_some_and(|exchange| !exchange.has_place()) {
-            let is_grpc = is_grpc_content_type(&head.headers);
-            return self.own(Cause::Overload, "too many requests at a time", is_grpc);
-        }
         let limits = &self.proxy.limits;
         let framing = match head.version {
             Version::HTTP_2 => Framing::default(),
@@ -165,6 +161,12 @@ impl Serving<'_> {
         let host = head.headers.get(header::HOST).cloned();
         if let Some(record) = self.record() {
             record.host = host;
+        }
+        // After the framing was looked at: what is not to be trusted ends the connection, and what
+        // was seen of this request is not held against the next.
+        if self.exchange.as_ref().is_some_and(|exchange| !exchange.has_place()) {
+            let is_grpc = is_grpc_content_type(&head.headers);
+            return self.own(Cause::Overload, "too many requests at a time", is_grpc);
         }
         self.forward(head, body, admitted).await
     }

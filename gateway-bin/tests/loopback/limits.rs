@@ -154,10 +154,21 @@ fn requests_over_the_limit_are_answered_at_once_and_room_is_used_again() {
         }
         let metrics = running.gateway.metrics();
         assert!(metrics.contains("gateway_own_answers_total{cause=\"overload\"} 3"), "{metrics}");
+        let post = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nok";
+        for _ in 0..2 {
+            client.send(post).await;
+            assert_eq!(status(&client.answer().await.expect("an answer")), 503);
+        }
+        // What is not to be trusted is refused nevertheless, and ends its connection.
+        let doubtful = post.replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let answer = exchange(running.address, doubtful).await;
+        assert_eq!(status(&answer), 400, "{answer}");
         drop(held);
         wait_until(|| running.gateway.connections() == 1).await;
-        client.send(get).await;
-        assert_eq!(status(&client.answer().await.expect("an answer")), 200);
+        for request in [post, get] {
+            client.send(request).await;
+            assert_eq!(status(&client.answer().await.expect("an answer")), 200);
+        }
     });
 }
 
