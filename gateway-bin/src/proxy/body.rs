@@ -35,7 +35,7 @@ pub(crate) struct Exchange {
     telemetry: Arc<WorkerTelemetry>,
     gate: Option<Arc<ContinueGate>>,
     _active: ActiveRequest,
-    /// None for one that is over the limit.
+    /// None for one that is over the limit, and for tunnels.
     place: Option<Counted>,
 }
 
@@ -52,6 +52,11 @@ impl Exchange {
     /// Whether the request is within the limit of those that are answered at a time.
     pub(crate) fn has_place(&self) -> bool {
         self.place.is_some()
+    }
+
+    /// Gives the place back to other requests: there is an answer, and what goes on is a tunnel.
+    pub(crate) fn leave_place(&mut self) {
+        self.place = None;
     }
 
     /// Ends a body that waits for leave when the exchange ends.

@@ -286,6 +286,7 @@ impl Serving<'_> {
         };
         if let Some(mut exchange) = self.exchange.take() {
             exchange.record().status = head.status;
+            exchange.leave_place();
             let hold = tunnel::Hold {
                 member: self.client.join(),
                 _place: Arc::clone(&self.client.place),

@@ -124,6 +124,29 @@ fn tunnels_count_as_connections_and_outlive_the_beginning_of_the_end() {
 }
 
 #[test]
+fn tunnels_take_no_place_of_requests() {
+    run(async {
+        let (address, _) = echo().await;
+        let backend = RawBackend::answering(OK).await;
+        let paths = vec![Path::new("/chat", address), Path::new("/", backend.address)];
+        let mut config = config();
+        (config.workers, config.limits.requests) = (1, 1);
+        let running = start_with(&Setup::http(paths), &config).await;
+        let mut tunnels = Vec::new();
+        for _ in 0..3 {
+            let mut client = RawClient::connect(running.address).await;
+            client.send(UPGRADE).await;
+            assert_eq!(status(&client.answer().await.expect("101")), 101);
+            client.expect("hello").await;
+            tunnels.push(client);
+        }
+        let get = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+        assert_eq!(status(&exchange(running.address, get).await), 200);
+        assert_eq!(running.gateway.connections(), 3);
+    });
+}
+
+#[test]
 fn a_tunnel_without_bytes_ends() {
     run(async {
         let (address, _) = echo().await;
