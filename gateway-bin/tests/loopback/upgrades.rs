@@ -151,7 +151,7 @@ fn a_tunnel_without_bytes_ends() {
     run(async {
         let (address, _) = echo().await;
         let mut config = config();
-        config.limits.tunnel_idle = Duration::from_millis(50);
+        config.limits.tunnel_idle = Duration::from_millis(500);
         let running = start_with(&Setup::http(vec![Path::new("/", address)]), &config).await;
         let mut client = RawClient::connect(running.address).await;
         client.send(UPGRADE).await;
@@ -170,7 +170,7 @@ async fn logged(name: &str, end: impl AsyncFnOnce(RawClient)) -> String {
     let file = std::env::temp_dir().join(format!("gateway-tunnel-{name}-{}", std::process::id()));
     let mut config = config();
     config.access_log = AccessLog::File(file.clone());
-    config.limits.tunnel_idle = Duration::from_millis(200);
+    config.limits.tunnel_idle = Duration::from_millis(500);
     config.drain = Duration::from_millis(50);
     let running = start_with(&Setup::http(vec![Path::new("/", backend.address)]), &config).await;
     let mut client = RawClient::connect(running.address).await;
