@@ -144,20 +144,21 @@ impl Gateway {
             drain: config.drain,
         };
         for number in 0..workers {
-            let parts = gateway.parts(config, &provider);
+            let parts = gateway.parts(number, config, &provider);
             let worker = Worker::start(format!("worker-{number}"), parts);
             gateway.workers.push(worker.map_err(Error::Runtime)?);
         }
         Ok(gateway)
     }
 
-    fn parts(&self, config: &Config, provider: &Arc<CryptoProvider>) -> Parts {
+    fn parts(&self, number: usize, config: &Config, provider: &Arc<CryptoProvider>) -> Parts {
         let endpoints = Arc::clone(&self.endpoints);
         let upstream = Upstream::new(endpoints, config.upstream.clone(), Arc::clone(provider));
         let streams = Streams::new(upstream.clone(), config.streams.clone());
         let settings = config.routes.clone();
         let limits = config.limits.clone();
         Parts {
+            number,
             telemetry: self.telemetry.worker(Arc::clone(streams.traffic())),
             routes: RouteService::with_settings(self.table.clone(), upstream, settings),
             streams,

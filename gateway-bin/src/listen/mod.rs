@@ -240,6 +240,7 @@ impl Sockets {
             key: bind.key.clone(),
             ingress: OwnedIngress::bind(bind.key.clone()),
             connections: Arc::default(),
+            requests: (0..self.workers).map(|_| Arc::default()).collect(),
             drain: Arc::default(),
             tls: ArcSwap::from_pointee(tls),
             udp: UdpPort::new(bind.key.clone(), &self.udp_sessions),

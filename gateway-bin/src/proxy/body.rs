@@ -11,10 +11,11 @@ use bytes::Bytes;
 use gateway_tower::GatewayBody;
 use http_body::{Body, Frame, SizeHint};
 
+use super::place::RequestPlace;
 use crate::{
     error::BoxError,
     guard::{answer::strip_trailers, body::ContinueGate},
-    listen::{ActiveRequest, Counted},
+    listen::ActiveRequest,
     telemetry::{Record, WorkerTelemetry},
     upstream::AnswerBody,
 };
@@ -36,7 +37,7 @@ pub(crate) struct Exchange {
     gate: Option<Arc<ContinueGate>>,
     _active: ActiveRequest,
     /// None for one that is over the limit, and for tunnels.
-    place: Option<Counted>,
+    place: Option<RequestPlace>,
 }
 
 impl Exchange {
@@ -44,7 +45,7 @@ impl Exchange {
         record: Box<Record>,
         telemetry: Arc<WorkerTelemetry>,
         active: ActiveRequest,
-        place: Option<Counted>,
+        place: Option<RequestPlace>,
     ) -> Self {
         Self { record, telemetry, gate: None, _active: active, place }
     }

@@ -5,6 +5,7 @@
 
 mod body;
 mod connector;
+mod place;
 mod tunnel;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
     future::{Future, poll_fn},
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     task::Poll,
 };
 
@@ -27,13 +28,14 @@ use tokio::time::Instant;
 pub(crate) use body::ClientBody;
 
 use body::Exchange;
+use place::Places;
 
 use crate::{
     guard::{
         self, Admitted, Framing, Limits, Peer, Refusal,
         body::{BodyError, ContinueGate, RequestBody},
     },
-    listen::{BindState, ConnectionState, Counted, Drain, Interim, Member, Place},
+    listen::{BindState, ConnectionState, Drain, Interim, Member, Place},
     telemetry::{Record, WorkerTelemetry},
     upstream::{AnswerBody, Upstream, UpstreamError},
 };
@@ -46,8 +48,9 @@ pub(crate) struct Proxy {
     routes: RouteService<Upstream>,
     limits: Limits,
     telemetry: Arc<WorkerTelemetry>,
-    /// Requests that this worker is answering.
-    requests: Arc<AtomicUsize>,
+    /// Which of the workers it is.
+    worker: usize,
+    places: Places,
 }
 
 /// The client's side of a connection.
@@ -78,8 +81,10 @@ impl Proxy {
         routes: RouteService<Upstream>,
         limits: Limits,
         telemetry: Arc<WorkerTelemetry>,
+        worker: usize,
     ) -> Self {
-        Self { routes, limits, telemetry, requests: Arc::default() }
+        let places = Places::new(limits.requests);
+        Self { routes, limits, telemetry, worker, places }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -104,7 +109,8 @@ impl Proxy {
         let active = client.state.begin();
         let (head, body) = request.into_parts();
         let record = Box::new(begin_record(&head, &client));
-        let place = Counted::try_new(&self.requests, self.limits.requests);
+        let of_bind = client.bind.requests.get(self.worker);
+        let place = of_bind.and_then(|of_bind| self.places.take(of_bind));
         let exchange = Exchange::new(record, Arc::clone(&self.telemetry), active, place);
         let mut serving = Serving { proxy: &self, client: &client, exchange: Some(exchange) };
         // Futures are pinned where they are made; moved, they would be copied, and they are

@@ -21,6 +21,9 @@ use crate::common::{
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive, Upgrade\r\n\
                        Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
 
+const GREETING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                        Upgrade: websocket\r\n\r\nhello";
+
 /// Upgrades every request, greets, then sends back what comes.
 async fn echo() -> (SocketAddr, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
@@ -126,9 +129,11 @@ fn tunnels_count_as_connections_and_outlive_the_beginning_of_the_end() {
 #[test]
 fn tunnels_take_no_place_of_requests() {
     run(async {
-        let (address, _) = echo().await;
-        let backend = RawBackend::answering(OK).await;
-        let paths = vec![Path::new("/chat", address), Path::new("/", backend.address)];
+        let backend = RawBackend::new(|request| match request.starts_with("GET /chat") {
+            true => Reply::Hang(GREETING.into()),
+            false => Reply::Keep(OK.into()),
+        });
+        let paths = vec![Path::new("/", backend.await.address)];
         let mut config = config();
         (config.workers, config.limits.requests) = (1, 1);
         let running = start_with(&Setup::http(paths), &config).await;
@@ -142,7 +147,7 @@ fn tunnels_take_no_place_of_requests() {
         }
         let get = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
         assert_eq!(status(&exchange(running.address, get).await), 200);
-        assert_eq!(running.gateway.connections(), 3);
+        wait_until(|| running.gateway.connections() == 3).await;
     });
 }
 
@@ -164,9 +169,7 @@ fn a_tunnel_without_bytes_ends() {
 
 /// The lines of the access log of a tunnel that `end` ends after the backend has said `hello`.
 async fn logged(name: &str, end: impl AsyncFnOnce(RawClient)) -> String {
-    let begins = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                  \r\nhello";
-    let backend = RawBackend::new(move |_| Reply::Hang(begins.into())).await;
+    let backend = RawBackend::new(|_| Reply::Hang(GREETING.into())).await;
     let file = std::env::temp_dir().join(format!("gateway-tunnel-{name}-{}", std::process::id()));
     let mut config = config();
     config.access_log = AccessLog::File(file.clone());
