@@ -172,7 +172,7 @@ impl Serving<'_> {
         // was seen of this request is not held against the next.
         if self.exchange.as_ref().is_some_and(|exchange| !exchange.has_place()) {
             let is_grpc = is_grpc_content_type(&head.headers);
-            return self.own(Cause::Overload, "too many requests at a time", is_grpc);
+            return self.over_limit(is_grpc);
         }
         self.forward(head, body, admitted).await
     }
@@ -282,6 +282,15 @@ impl Serving<'_> {
             record.detail = Some(detail.into());
         }
         gateway_tower::answer(cause, is_grpc).map(GatewayBody::own)
+    }
+
+    /// Too many requests here; [`Cause::Overload`] in records is about those at a backend.
+    fn over_limit(&mut self, is_grpc: bool) -> Answer {
+        let answer = self.own(Cause::Overload, "too many requests at a time", is_grpc);
+        if let Some(record) = self.record() {
+            record.cause = Some("request-limit");
+        }
+        answer
     }
 
     fn open_tunnel(&mut self, answer: Answer, to_client: Option<OnUpgrade>) -> Answer {

@@ -157,7 +157,10 @@ fn requests_over_the_limit_are_answered_at_once_and_room_is_used_again() {
             assert_eq!(status(&client.answer().await.expect("an answer")), 503);
         }
         let metrics = running.gateway.metrics();
-        assert!(metrics.contains("gateway_own_answers_total{cause=\"overload\"} 3"), "{metrics}");
+        assert!(
+            metrics.contains("gateway_own_answers_total{cause=\"request-limit\"} 3"),
+            "{metrics}"
+        );
         let post = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nok";
         for _ in 0..2 {
             client.send(post).await;
