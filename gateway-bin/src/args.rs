@@ -27,6 +27,8 @@ pub use follow::FollowArgs;
 pub use install::InstallArgs;
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::{KubernetesArgs, ServiceType, Shape};
+#[cfg(feature = "kubernetes")]
+pub(crate) use value::format_duration;
 pub use value::{AccessLog, HeaderLine, PortMapping, RequestLine, parse_duration};
 
 use value::parse_idle;
