@@ -27,6 +27,8 @@ pub use follow::FollowArgs;
 pub use install::InstallArgs;
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::{KubernetesArgs, ServiceType, Shape};
+#[cfg(feature = "kubernetes")]
+pub(crate) use value::format_duration;
 pub use value::{AccessLog, HeaderLine, PortMapping, RequestLine, parse_duration};
 
 use value::parse_idle;
@@ -145,7 +147,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value = "50000")]
     pub max_connections: NonZeroUsize,
 
-    /// Requests that are answered at a time; more are answered with 503
+    /// Requests that are answered at a time; more are answered with 503. Each worker has an equal
+    /// part, but 200 at least, and one listener as much of it as is left for all: alone half
     #[arg(long, value_name = "N", default_value = "100000")]
     pub max_requests: NonZeroUsize,
 

@@ -3,6 +3,8 @@
 //! In: the arguments. Out: a controller whose Gateways run elsewhere, until the program is asked to
 //! end. Not here: what they need and how they get it (`gateway-kube`).
 
+mod arguments;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
@@ -33,10 +35,12 @@ use gateway_kube::{
 use http::uri;
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
 
+use arguments::arguments;
+
 use crate::{
     Update,
     admin::Admin,
-    args::{AccessLog, RunArgs},
+    args::RunArgs,
     error::Error,
     kubernetes::settings,
     program::{Signals, built, config, describe, drain, start},
@@ -153,22 +157,12 @@ async fn authority(
 }
 
 fn blueprint(args: &RunArgs, address: &str, authority: &str) -> Blueprint {
-    let mut arguments = Vec::new();
-    if args.trusted_hops > 0 {
-        arguments.push(format!("--trusted-hops={}", args.trusted_hops));
-    }
-    if args.allow_external_name {
-        arguments.push("--allow-external-name".to_owned());
-    }
-    if args.access_log == AccessLog::Off {
-        arguments.push("--access-log=off".to_owned());
-    }
     Blueprint {
         controller_name: args.kubernetes.controller_name.clone(),
         image: args.kubernetes.image.clone(),
         config_url: format!("https://{address}"),
         authority: authority.to_owned(),
-        arguments,
+        arguments: arguments(args),
     }
 }
 

@@ -238,13 +238,14 @@ impl Program {
     }
 
     /// Serves what the builder has, and tells the builder what came of it, until that changes
-    /// nothing any more.
+    /// nothing any more. Whatever comes of it, what the builder has last is served.
     async fn publish(&mut self) {
-        for _ in 0..ROUNDS {
+        for round in 0..=ROUNDS {
             let endpoints = endpoints(self.builder.snapshot());
             let observed =
                 self.gateway.apply(&Update { build: built(&self.builder), endpoints }).await;
-            if self.observed.as_ref() == Some(&observed) {
+            // The last one only serves; what came of it is told with the next revision.
+            if round == ROUNDS || self.observed.as_ref() == Some(&observed) {
                 break;
             }
             say_sockets(&self.gateway, self.observed.as_ref(), &observed);

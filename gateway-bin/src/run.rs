@@ -144,33 +144,29 @@ impl Gateway {
             drain: config.drain,
         };
         for number in 0..workers {
-            let parts = gateway.parts(config, &provider);
+            let parts = gateway.parts(number, config, &provider);
             let worker = Worker::start(format!("worker-{number}"), parts);
             gateway.workers.push(worker.map_err(Error::Runtime)?);
         }
         Ok(gateway)
     }
 
-    fn parts(&self, config: &Config, provider: &Arc<CryptoProvider>) -> Parts {
+    fn parts(&self, number: usize, config: &Config, provider: &Arc<CryptoProvider>) -> Parts {
         let endpoints = Arc::clone(&self.endpoints);
         let upstream = Upstream::new(endpoints, config.upstream.clone(), Arc::clone(provider));
         let streams = Streams::new(upstream.clone(), config.streams.clone());
         let settings = config.routes.clone();
         let limits = config.limits.clone();
         Parts {
+            number,
             telemetry: self.telemetry.worker(Arc::clone(streams.traffic())),
             routes: RouteService::with_settings(self.table.clone(), upstream, settings),
             streams,
             table: self.table.clone(),
-            limits: Limits { requests: Self::of_worker(limits.requests, config), ..limits },
+            limits: Limits { requests: requests_of_worker(&limits, config.workers), ..limits },
             proxies: config.proxies.clone(),
             connections: Arc::clone(&self.connections),
         }
-    }
-
-    /// The part of a limit that one of the workers has, so that they need not agree on each request.
-    fn of_worker(limit: usize, config: &Config) -> usize {
-        limit.div_ceil(config.workers.max(1))
     }
 
     /// Serves an update: every request sees the old table or the new one as a whole. Tells for each
@@ -253,5 +249,36 @@ impl Gateway {
         self.workers.iter_mut().for_each(Worker::stop);
         self.telemetry.flush();
         left
+    }
+}
+
+/// The part of the limit that one of the workers has, so that they need not agree on each request.
+///
+/// The kernel gives connections to workers as chance has it. So that all streams of one find room,
+/// and a listener has but half of it, the part is twice as much at least, if the whole is.
+fn requests_of_worker(limits: &Limits, workers: usize) -> usize {
+    let streams = usize::try_from(limits.streams).unwrap_or(usize::MAX);
+    let least = limits.requests.min(streams.saturating_mul(2));
+    limits.requests.div_ceil(workers.max(1)).max(least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Limits, requests_of_worker};
+
+    #[track_caller]
+    fn check(requests: usize, workers: usize, expect: usize) {
+        let limits = Limits { requests, streams: 100, ..Limits::default() };
+        assert_eq!(requests_of_worker(&limits, workers), expect);
+    }
+
+    #[test]
+    fn a_worker_has_its_part_of_the_requests_and_room_for_a_connection() {
+        check(100_000, 4, 25_000);
+        check(100_001, 4, 25_001);
+        check(100_000, 0, 100_000);
+        check(1_000, 64, 200);
+        check(150, 64, 150);
+        check(1, 64, 1);
     }
 }

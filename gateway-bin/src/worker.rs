@@ -33,6 +33,8 @@ const SWEEP_EVERY: u32 = 5;
 
 /// What a worker is made of.
 pub(crate) struct Parts {
+    /// Which of the workers it is, from 0.
+    pub(crate) number: usize,
     pub(crate) routes: RouteService<Upstream>,
     pub(crate) streams: Streams,
     pub(crate) table: TableHandle,
@@ -90,8 +92,8 @@ impl Drop for Worker {
 }
 
 async fn work(mut sockets: UnboundedReceiver<Serve>, parts: Parts) {
-    let Parts { routes, streams, table, limits, telemetry, proxies, connections } = parts;
-    let proxy = Arc::new(Proxy::new(routes, limits, Arc::clone(&telemetry)));
+    let Parts { number, routes, streams, table, limits, telemetry, proxies, connections } = parts;
+    let proxy = Arc::new(Proxy::new(routes, limits, Arc::clone(&telemetry), number));
     let server = Arc::new(Server { proxy, streams, table, connections, proxies });
     let mut tick = interval(LOG_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -142,6 +142,24 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() { Err(wrong()) } else { Ok(total) }
 }
 
+/// A time as [`parse_duration`] reads it; what is too long for that is as long as can be.
+#[cfg(feature = "kubernetes")]
+pub(crate) fn format_duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let parts = [
+        ((seconds / 3600).min(99_999), "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+        (u64::from(time.subsec_millis()), "ms"),
+    ];
+    let text: String = parts
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, unit)| format!("{number}{unit}"))
+        .collect();
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 /// A time without which nothing could go on.
 pub(super) fn parse_idle(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
@@ -213,5 +231,15 @@ mod tests {
         for wrong in ["", "1", "-1s", "1.5s", "1d", "100000ms", "s"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[cfg(feature = "kubernetes")]
+    #[test]
+    fn durations_are_read_as_they_are_written() {
+        for text in ["0s", "250ms", "30s", "1m30s", "1h", "99999h59m59s999ms"] {
+            let time = parse_duration(text).expect("it is a duration");
+            assert_eq!(super::format_duration(time), text);
+        }
+        assert_eq!(super::format_duration(Duration::MAX), "99999h15s999ms");
     }
 }

@@ -30,7 +30,8 @@ pub struct Limits {
     /// Connections of one socket.
     pub connections_per_bind: usize,
     /// Requests of all connections that are answered at a time, and with them what is kept of their
-    /// bodies for retries and mirrors; beyond: 503. Each worker has its part.
+    /// bodies for retries and mirrors; beyond: 503. Each worker has its part, and of it one
+    /// listener as much as is left for all.
     pub requests: usize,
     /// Streams of an HTTP/2 connection at a time.
     pub streams: u32,

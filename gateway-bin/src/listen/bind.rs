@@ -64,6 +64,8 @@ pub(crate) struct BindState {
     pub(crate) key: BindKey,
     pub(crate) ingress: OwnedIngress,
     pub(crate) connections: Arc<AtomicUsize>,
+    /// For each worker the requests that it is answering.
+    pub(crate) requests: Box<[Arc<AtomicUsize>]>,
     pub(crate) drain: Arc<Drain>,
     /// Of binds of [`BindKind::Tls`].
     pub(super) tls: ArcSwap<TlsListeners>,

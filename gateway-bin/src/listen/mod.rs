@@ -15,9 +15,12 @@ mod stream;
 mod tls;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Acquire},
+    },
     time::Duration,
 };
 
@@ -29,7 +32,10 @@ use gateway_core::{
 };
 use gateway_tower::OwnedIngress;
 use rustls::crypto::CryptoProvider;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 pub use socket::Addresses;
 
@@ -46,6 +52,10 @@ use crate::stream::UdpPort;
 
 /// How long workers may take to close the sockets of a port that is opened anew.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
+
+/// How long requests to a bind whose address goes to another one may keep that from being served.
+const SERVED_TIME: Duration = Duration::from_millis(200);
+const SERVED_PAUSE: Duration = Duration::from_millis(1);
 
 /// What HTTP/2 clients with prior knowledge send first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -109,6 +119,7 @@ impl Sockets {
         let mut serve: Vec<Vec<Serve>> = (0..self.workers).map(|_| Vec::new()).collect();
         self.close_changed(topology);
         self.await_closed().await;
+        let before: BTreeSet<BindKey> = self.open.keys().cloned().collect();
         for bind in &topology.binds {
             if self.is_unplaced(&bind.key) {
                 continue;
@@ -119,6 +130,7 @@ impl Sockets {
             };
             observed.binds.insert(bind.key.clone(), state);
         }
+        self.close_replaced(topology, &before).await;
         observed.gateway_addresses = self.gateway_addresses(topology);
         (observed, serve)
     }
@@ -138,6 +150,32 @@ impl Sockets {
             let bind = topology.binds.iter().find(|bind| bind.key == *key);
             bind.is_some_and(|bind| open.state.kind != BindKind::of(topology, bind))
         });
+    }
+
+    /// Closes those of the binds `before` whose address a new one has taken. The next table does not
+    /// know them, so what came in by them is served before it comes, as far as it is quick.
+    async fn close_replaced(&mut self, topology: &Topology, before: &BTreeSet<BindKey>) {
+        let new = self.open.iter().filter(|(key, _)| !before.contains(key));
+        let taken: Vec<_> = new
+            .flat_map(|(key, open)| open.addresses.iter().map(|at| (key.transport, *at)))
+            .collect();
+        let is_replaced = |key: &BindKey, open: &Open| {
+            let is_taken = |at| taken.iter().any(|(of, by)| *of == key.transport && share(by, at));
+            !has(topology, key) && open.addresses.iter().any(is_taken)
+        };
+        let replaced = self.open.iter().filter(|(key, open)| is_replaced(key, open));
+        let replaced: Vec<_> = replaced.map(|(_, open)| Arc::clone(&open.state)).collect();
+        if replaced.is_empty() {
+            return;
+        }
+        self.close_where(is_replaced);
+        self.await_closed().await;
+        let served = async {
+            while replaced.iter().any(|bind| bind.connections.load(Acquire) > 0) {
+                sleep(SERVED_PAUSE).await;
+            }
+        };
+        let _ = timeout(SERVED_TIME, served).await;
     }
 
     /// Closes the binds that `topology` does not have. Their connections end after the request
@@ -240,6 +278,7 @@ impl Sockets {
             key: bind.key.clone(),
             ingress: OwnedIngress::bind(bind.key.clone()),
             connections: Arc::default(),
+            requests: (0..self.workers).map(|_| Arc::default()).collect(),
             drain: Arc::default(),
             tls: ArcSwap::from_pointee(tls),
             udp: UdpPort::new(bind.key.clone(), &self.udp_sessions),
@@ -256,6 +295,12 @@ impl Sockets {
         self.open.insert(bind.key.clone(), Open { state, addresses, closed });
         Ok(())
     }
+}
+
+/// Whether the kernel may give connections to one address to the socket of the other.
+fn share(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && (everywhere || one.ip() == other.ip())
 }
 
 fn has(topology: &Topology, key: &BindKey) -> bool {

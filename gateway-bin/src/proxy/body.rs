@@ -11,10 +11,11 @@ use bytes::Bytes;
 use gateway_tower::GatewayBody;
 use http_body::{Body, Frame, SizeHint};
 
+use super::place::RequestPlace;
 use crate::{
     error::BoxError,
     guard::{answer::strip_trailers, body::ContinueGate},
-    listen::{ActiveRequest, Counted},
+    listen::ActiveRequest,
     telemetry::{Record, WorkerTelemetry},
     upstream::AnswerBody,
 };
@@ -35,8 +36,8 @@ pub(crate) struct Exchange {
     telemetry: Arc<WorkerTelemetry>,
     gate: Option<Arc<ContinueGate>>,
     _active: ActiveRequest,
-    /// None for one that is over the limit.
-    place: Option<Counted>,
+    /// None for one that is over the limit, and for tunnels.
+    place: Option<RequestPlace>,
 }
 
 impl Exchange {
@@ -44,7 +45,7 @@ impl Exchange {
         record: Box<Record>,
         telemetry: Arc<WorkerTelemetry>,
         active: ActiveRequest,
-        place: Option<Counted>,
+        place: Option<RequestPlace>,
     ) -> Self {
         Self { record, telemetry, gate: None, _active: active, place }
     }
@@ -52,6 +53,11 @@ impl Exchange {
     /// Whether the request is within the limit of those that are answered at a time.
     pub(crate) fn has_place(&self) -> bool {
         self.place.is_some()
+    }
+
+    /// Gives the place back to other requests: there is an answer, and what goes on is a tunnel.
+    pub(crate) fn leave_place(&mut self) {
+        self.place = None;
     }
 
     /// Ends a body that waits for leave when the exchange ends.

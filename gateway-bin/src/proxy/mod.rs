@@ -5,6 +5,7 @@
 
 mod body;
 mod connector;
+mod place;
 mod tunnel;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
     future::{Future, poll_fn},
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     task::Poll,
 };
 
@@ -27,13 +28,14 @@ use tokio::time::Instant;
 pub(crate) use body::ClientBody;
 
 use body::Exchange;
+use place::Places;
 
 use crate::{
     guard::{
         self, Admitted, Framing, Limits, Peer, Refusal,
         body::{BodyError, ContinueGate, RequestBody},
     },
-    listen::{BindState, ConnectionState, Counted, Drain, Interim, Member, Place},
+    listen::{BindState, ConnectionState, Drain, Interim, Member, Place},
     telemetry::{Record, WorkerTelemetry},
     upstream::{AnswerBody, Upstream, UpstreamError},
 };
@@ -46,8 +48,9 @@ pub(crate) struct Proxy {
     routes: RouteService<Upstream>,
     limits: Limits,
     telemetry: Arc<WorkerTelemetry>,
-    /// Requests that this worker is answering.
-    requests: Arc<AtomicUsize>,
+    /// Which of the workers it is.
+    worker: usize,
+    places: Places,
 }
 
 /// The client's side of a connection.
@@ -78,8 +81,10 @@ impl Proxy {
         routes: RouteService<Upstream>,
         limits: Limits,
         telemetry: Arc<WorkerTelemetry>,
+        worker: usize,
     ) -> Self {
-        Self { routes, limits, telemetry, requests: Arc::default() }
+        let places = Places::new(limits.requests);
+        Self { routes, limits, telemetry, worker, places }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -104,7 +109,8 @@ impl Proxy {
         let active = client.state.begin();
         let (head, body) = request.into_parts();
         let record = Box::new(begin_record(&head, &client));
-        let place = Counted::try_new(&self.requests, self.limits.requests);
+        let of_bind = client.bind.requests.get(self.worker);
+        let place = of_bind.and_then(|of_bind| self.places.take(of_bind));
         let exchange = Exchange::new(record, Arc::clone(&self.telemetry), active, place);
         let mut serving = Serving { proxy: &self, client: &client, exchange: Some(exchange) };
         // Futures are pinned where they are made; moved, they would be copied, and they are
@@ -149,10 +155,6 @@ struct Serving<'a> {
 
 impl Serving<'_> {
     async fn answer(&mut self, mut head: request::Parts, body: Incoming) -> Answer {
-        if self.exchange.as_ref().is_some_and(|exchange| !exchange.has_place()) {
-            let is_grpc = is_grpc_content_type(&head.headers);
-            return self.own(Cause::Overload, "too many requests at a time", is_grpc);
-        }
         let limits = &self.proxy.limits;
         let framing = match head.version {
             Version::HTTP_2 => Framing::default(),
@@ -165,6 +167,12 @@ impl Serving<'_> {
         let host = head.headers.get(header::HOST).cloned();
         if let Some(record) = self.record() {
             record.host = host;
+        }
+        // After the framing was looked at: what is not to be trusted ends the connection, and what
+        // was seen of this request is not held against the next.
+        if self.exchange.as_ref().is_some_and(|exchange| !exchange.has_place()) {
+            let is_grpc = is_grpc_content_type(&head.headers);
+            return self.over_limit(is_grpc);
         }
         self.forward(head, body, admitted).await
     }
@@ -276,6 +284,15 @@ impl Serving<'_> {
         gateway_tower::answer(cause, is_grpc).map(GatewayBody::own)
     }
 
+    /// Too many requests here; [`Cause::Overload`] in records is about those at a backend.
+    fn over_limit(&mut self, is_grpc: bool) -> Answer {
+        let answer = self.own(Cause::Overload, "too many requests at a time", is_grpc);
+        if let Some(record) = self.record() {
+            record.cause = Some("request-limit");
+        }
+        answer
+    }
+
     fn open_tunnel(&mut self, answer: Answer, to_client: Option<OnUpgrade>) -> Answer {
         let (mut head, body) = answer.into_parts();
         let to_backend = head.extensions.remove::<OnUpgrade>();
@@ -284,6 +301,7 @@ impl Serving<'_> {
         };
         if let Some(mut exchange) = self.exchange.take() {
             exchange.record().status = head.status;
+            exchange.leave_place();
             let hold = tunnel::Hold {
                 member: self.client.join(),
                 _place: Arc::clone(&self.client.place),

@@ -60,12 +60,16 @@ impl Tunnel {
             Ok(both) => both,
             Err(error) => return self.broke(&error.to_string()),
         };
+        // What the change took is not the tunnel's idleness.
+        self.moved.touch();
         let moved = Arc::clone(&self.moved);
         let side =
             |io, to_client| Side { io: TokioIo::new(io), moved: Arc::clone(&moved), to_client };
         let (mut client, mut backend) = (side(client, true), side(backend, false));
         let copying = copy_bidirectional_with_sizes(&mut client, &mut backend, BUFFER, BUFFER);
         tokio::select! {
+            // Bytes that have come are passed on before it is asked how long none did.
+            biased;
             copied = copying => match copied {
                 Ok(_) => self.exchange.record().complete = true,
                 Err(error) => self.broke(&error.to_string()),
@@ -104,6 +108,10 @@ impl Moved {
         if to_client {
             self.to_client.fetch_add(bytes as u64, Relaxed);
         }
+        self.touch();
+    }
+
+    fn touch(&self) {
         let since = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(since, Relaxed);
     }

@@ -13,7 +13,8 @@
 //! Listeners are bounded together as well: each may have as many sessions as are left for all, so
 //! that one alone has half of them, two have a third each, and there is always room for one more
 //! listener. One that has more than its share, because it was there first, gives up two sessions for
-//! each new one.
+//! each new one. A worker can end none but its own, so one that has less than its part of the share
+//! gets room all the same.
 
 mod listener;
 mod session;
@@ -69,7 +70,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub struct UdpPort {
     bind: BindKey,
     sessions: Arc<AtomicUsize>,
-    /// Those of all listeners.
+    /// Sockets that serve it.
+    sockets: Arc<AtomicUsize>,
+    /// Sessions of all listeners.
     in_all: Arc<AtomicUsize>,
     on_end: Option<OnEnd>,
 }
@@ -104,7 +107,8 @@ impl UdpPort {
     /// all ports.
     #[must_use]
     pub fn new(bind: BindKey, in_all: &Arc<AtomicUsize>) -> Self {
-        Self { bind, sessions: Arc::default(), in_all: Arc::clone(in_all), on_end: None }
+        let (sessions, sockets) = (Arc::default(), Arc::default());
+        Self { bind, sessions, sockets, in_all: Arc::clone(in_all), on_end: None }
     }
 
     /// Has `on_end` called for each session that ends.
@@ -132,6 +136,7 @@ impl Streams {
         table: &TableHandle,
         until: impl Future<Output = ()>,
     ) {
+        let _serving = Open::try_new(&port.sockets, usize::MAX);
         let mut sessions = Sessions {
             streams: self,
             socket: Arc::new(Listener::new(socket)),
@@ -270,13 +275,26 @@ impl Sessions<'_> {
         if let Some(room) = self.room(self.share()) {
             return Some(room);
         }
-        for _ in 0..EVICTED {
-            self.evict()?;
+        let most = self.streams.options.sessions;
+        if self.is_below_part()
+            && let Some(room) = self.room(most)
+        {
+            return Some(room);
+        }
+        let mut evicted = 0;
+        while evicted < EVICTED && self.evict().is_some() {
+            evicted += 1;
             if let Some(room) = self.room(self.share()) {
                 return Some(room);
             }
         }
-        self.room(self.streams.options.sessions)
+        // A session that has ended has made room, also if no other one could.
+        if evicted > 0 { self.room(most) } else { None }
+    }
+
+    /// Whether this socket has fewer sessions than fall to it if all of the port have as many.
+    fn is_below_part(&self) -> bool {
+        self.by_flow.len() < self.share() / self.port.sockets.load(Relaxed).max(1)
     }
 
     /// Sessions that the listener may have.

@@ -360,8 +360,11 @@ pub(crate) struct RawClient {
 
 impl RawClient {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).await.expect("a connection");
-        Self { socket, buffer: Vec::new() }
+        Self::try_connect(address).await.expect("a connection")
+    }
+
+    pub(crate) async fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { socket: TcpStream::connect(address).await?, buffer: Vec::new() })
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use gateway_bin::run::Config;
+use gateway_bin::run::{Config, Gateway};
+use gateway_core::{
+    compile::RouteTable,
+    resolve::topology::{Bind, BindKey},
+};
 
 use crate::common::{
-    OK, Path, RawBackend, RawClient, Reply, Setup, config, exchange, run, start, start_with,
-    status, wait_until,
+    OK, PORT, Path, RawBackend, RawClient, Reply, Setup, bind_key, config, exchange, run, start,
+    start_with, status, wait_until,
 };
 
 #[test]
@@ -153,11 +157,55 @@ fn requests_over_the_limit_are_answered_at_once_and_room_is_used_again() {
             assert_eq!(status(&client.answer().await.expect("an answer")), 503);
         }
         let metrics = running.gateway.metrics();
-        assert!(metrics.contains("gateway_own_answers_total{cause=\"overload\"} 3"), "{metrics}");
+        assert!(
+            metrics.contains("gateway_own_answers_total{cause=\"request-limit\"} 3"),
+            "{metrics}"
+        );
+        let post = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nok";
+        for _ in 0..2 {
+            client.send(post).await;
+            assert_eq!(status(&client.answer().await.expect("an answer")), 503);
+        }
+        // What is not to be trusted is refused nevertheless, and ends its connection.
+        let doubtful = post.replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let answer = exchange(running.address, doubtful).await;
+        assert_eq!(status(&answer), 400, "{answer}");
         drop(held);
         wait_until(|| running.gateway.connections() == 1).await;
-        client.send(get).await;
-        assert_eq!(status(&client.answer().await.expect("an answer")), 200);
+        for request in [post, get] {
+            client.send(request).await;
+            assert_eq!(status(&client.answer().await.expect("an answer")), 200);
+        }
+    });
+}
+
+#[test]
+fn no_listener_takes_the_requests_of_all() {
+    run(async {
+        let begins = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart";
+        let backend = RawBackend::new(move |_| Reply::Hang(begins.into())).await;
+        let setup = Setup::http(vec![Path::new("/", backend.address)]);
+        let other = BindKey { port: PORT + 1, ..bind_key() };
+        let mut update = setup.update();
+        let topology = &mut update.build.topology;
+        topology.binds.push(Bind { key: other.clone(), ..topology.binds[0].clone() });
+        update.build.table = RouteTable::compile(topology, 7);
+        let mut config = config();
+        config.addresses.ports.insert(other.port, 0);
+        (config.workers, config.limits.requests) = (1, 4);
+        let mut gateway = Gateway::start(&config).expect("a gateway");
+        gateway.apply(&update).await;
+        let addresses = gateway.addresses();
+        let mut held = Vec::new();
+        // One alone has half of all places, and leaves half of the rest to the next.
+        for (key, expect) in [(&bind_key(), [200, 200, 503]), (&other, [200, 503, 503])] {
+            for expect in expect {
+                let mut client = RawClient::connect(addresses[key][0]).await;
+                client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+                assert_eq!(status(&client.some().await), expect, "{key:?}");
+                held.push(client);
+            }
+        }
     });
 }
 

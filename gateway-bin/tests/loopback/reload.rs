@@ -5,11 +5,19 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use gateway_core::filter::{Filter, HeaderModifier};
+use gateway_bin::Update;
+use gateway_core::{
+    compile::RouteTable,
+    filter::{Filter, HeaderModifier},
+    resolve::topology::BindAddress,
+    snapshot::BindState,
+};
 use http::{HeaderName, HeaderValue};
+use tokio::net::TcpSocket;
 
 use crate::common::{
-    Path, RawBackend, RawClient, Setup, bind_key, exchange, run, start, status, wait_until,
+    PORT, Path, RawBackend, RawClient, Setup, bind_key, config, exchange, run, start, start_with,
+    status, wait_until,
 };
 
 /// Says in the answer's header which table served, while the backend says it in the body.
@@ -65,6 +73,60 @@ fn no_request_fails_or_sees_two_tables() {
     });
 }
 
+/// The same under another name of its address.
+fn at_loopback(setup: &Setup) -> Update {
+    let mut update = setup.update();
+    let topology = &mut update.build.topology;
+    topology.binds[0].key.address = BindAddress::Ip([127, 0, 0, 1].into());
+    update.build.table = RouteTable::compile(topology, 7);
+    update
+}
+
+#[test]
+fn no_route_is_lost_when_an_address_goes_to_another_bind() {
+    run(async {
+        // Keeps the port for the gateway; connections are for sockets that listen.
+        let kept = TcpSocket::new_v4().expect("a socket");
+        kept.set_reuseport(true).expect("a socket");
+        kept.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let address = kept.local_addr().expect("an address");
+        let mut config = config();
+        config.addresses.ports.insert(PORT, address.port());
+        let setup = setup("a", &answering("a").await);
+        let mut running = start_with(&setup, &config).await;
+        let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                let (stop, served) = (Arc::clone(&stop), Arc::clone(&served));
+                tokio::spawn(async move {
+                    while !stop.load(Ordering::SeqCst) {
+                        // The system resets what a socket has not accepted when it is closed.
+                        let Ok(mut client) = RawClient::try_connect(address).await else {
+                            continue;
+                        };
+                        let get = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+                        let _ = client.try_send(get).await;
+                        let answer = client.rest().await;
+                        assert!(matches!(status(&answer), 200 | 0), "{answer}");
+                        served.fetch_add(usize::from(!answer.is_empty()), Ordering::SeqCst);
+                    }
+                })
+            })
+            .collect();
+        for turn in 0..40 {
+            let seen = served.load(Ordering::SeqCst);
+            let update = if turn % 2 == 0 { at_loopback(&setup) } else { setup.update() };
+            let observed = running.gateway.apply(&update).await;
+            assert!(observed.binds.values().all(|state| *state == BindState::Bound));
+            wait_until(|| served.load(Ordering::SeqCst) > seen + 4).await;
+        }
+        stop.store(true, Ordering::SeqCst);
+        for client in clients {
+            client.await.expect("no request lost its route");
+        }
+    });
+}
+
 #[test]
 fn sockets_open_and_close_with_the_topology() {
     run(async {
@@ -77,7 +139,7 @@ fn sockets_open_and_close_with_the_topology() {
 
         let mut update = setup.update();
         update.build.topology.binds.clear();
-        update.build.table = gateway_core::compile::RouteTable::compile(&update.build.topology, 7);
+        update.build.table = RouteTable::compile(&update.build.topology, 7);
         let observed = running.gateway.apply(&update).await;
         assert!(observed.binds.is_empty() && running.gateway.addresses().is_empty());
         assert_eq!(client.rest().await, "");

@@ -21,6 +21,9 @@ use crate::common::{
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive, Upgrade\r\n\
                        Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
 
+const GREETING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                        Upgrade: websocket\r\n\r\nhello";
+
 /// Upgrades every request, greets, then sends back what comes.
 async fn echo() -> (SocketAddr, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
@@ -124,11 +127,36 @@ fn tunnels_count_as_connections_and_outlive_the_beginning_of_the_end() {
 }
 
 #[test]
+fn tunnels_take_no_place_of_requests() {
+    run(async {
+        let backend = RawBackend::new(|request| match request.starts_with("GET /chat") {
+            true => Reply::Hang(GREETING.into()),
+            false => Reply::Keep(OK.into()),
+        });
+        let paths = vec![Path::new("/", backend.await.address)];
+        let mut config = config();
+        (config.workers, config.limits.requests) = (1, 1);
+        let running = start_with(&Setup::http(paths), &config).await;
+        let mut tunnels = Vec::new();
+        for _ in 0..3 {
+            let mut client = RawClient::connect(running.address).await;
+            client.send(UPGRADE).await;
+            assert_eq!(status(&client.answer().await.expect("101")), 101);
+            client.expect("hello").await;
+            tunnels.push(client);
+        }
+        let get = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+        assert_eq!(status(&exchange(running.address, get).await), 200);
+        wait_until(|| running.gateway.connections() == 3).await;
+    });
+}
+
+#[test]
 fn a_tunnel_without_bytes_ends() {
     run(async {
         let (address, _) = echo().await;
         let mut config = config();
-        config.limits.tunnel_idle = Duration::from_millis(50);
+        config.limits.tunnel_idle = Duration::from_millis(500);
         let running = start_with(&Setup::http(vec![Path::new("/", address)]), &config).await;
         let mut client = RawClient::connect(running.address).await;
         client.send(UPGRADE).await;
@@ -141,13 +169,11 @@ fn a_tunnel_without_bytes_ends() {
 
 /// The lines of the access log of a tunnel that `end` ends after the backend has said `hello`.
 async fn logged(name: &str, end: impl AsyncFnOnce(RawClient)) -> String {
-    let begins = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                  \r\nhello";
-    let backend = RawBackend::new(move |_| Reply::Hang(begins.into())).await;
+    let backend = RawBackend::new(|_| Reply::Hang(GREETING.into())).await;
     let file = std::env::temp_dir().join(format!("gateway-tunnel-{name}-{}", std::process::id()));
     let mut config = config();
     config.access_log = AccessLog::File(file.clone());
-    config.limits.tunnel_idle = Duration::from_millis(200);
+    config.limits.tunnel_idle = Duration::from_millis(500);
     config.drain = Duration::from_millis(50);
     let running = start_with(&Setup::http(vec![Path::new("/", backend.address)]), &config).await;
     let mut client = RawClient::connect(running.address).await;

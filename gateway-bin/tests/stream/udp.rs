@@ -45,6 +45,11 @@ impl Front {
     /// A front whose sessions are counted together with those of others.
     async fn among(world: Arc<World>, in_all: &Arc<AtomicUsize>) -> Self {
         let port = UdpPort::new(world.bind.clone(), in_all);
+        Self::at(world, port).await
+    }
+
+    /// A front with a socket more for a port.
+    async fn at(world: Arc<World>, port: UdpPort) -> Self {
         let socket = socket().await;
         let address = socket.local_addr().expect("an address");
         let (streams, table) = (world.streams.clone(), world.table.clone());
@@ -224,6 +229,54 @@ async fn no_listener_takes_the_room_of_all() {
         assert_eq!(fronts.each_ref().map(|front| front.port.sessions()), expect);
     }
     assert_eq!(fronts[0].totals().datagrams_dropped, 0);
+}
+
+#[tokio::test]
+async fn a_worker_without_sessions_gets_room_beside_one_that_has_them_all() {
+    let mut setup = Setup::udp(&[to(echo("a").await)]);
+    setup.options.sessions = 12;
+    setup.options.sessions_in_all = 12;
+    let (world, in_all) = (Arc::new(setup.start()), Arc::default());
+    let first = Front::among(Arc::clone(&world), &in_all).await;
+    let mut clients = Vec::new();
+    for n in 1..=6 {
+        let client = first.client().await;
+        assert_eq!(ask(&client, "x").await, "ax");
+        assert_eq!(first.port.sessions(), n);
+        clients.push(client);
+    }
+    let second = Front::at(world, first.port.clone()).await;
+    assert_eq!(ask(&second.client().await, "y").await, "ay");
+    assert_eq!(ask(&second.client().await, "z").await, "az");
+    let totals = second.totals();
+    assert_eq!((totals.sessions, totals.sessions_evicted, totals.datagrams_dropped), (8, 0, 0));
+}
+
+#[tokio::test]
+async fn a_session_that_ends_makes_room_also_if_no_other_can() {
+    let mut setup = Setup::udp(&[to(echo("a").await)]);
+    setup.options.sessions = 6;
+    setup.options.sessions_in_all = 6;
+    let (world, in_all) = (Arc::new(setup.start()), Arc::default());
+    let front = Front::among(Arc::clone(&world), &in_all).await;
+    let other = Front::among(world, &in_all).await;
+    let (silent, talkers) = (front.client().await, [front.client().await, front.client().await]);
+    assert_eq!(ask(&silent, "x").await, "ax");
+    for _ in 0..2 {
+        for talker in &talkers {
+            assert_eq!(ask(talker, "x").await, "ax");
+        }
+    }
+    let others = [other.client().await, other.client().await];
+    for client in &others {
+        assert_eq!(ask(client, "x").await, "ax");
+    }
+    // The share has become so small that two sessions would have to end for a new one.
+    assert_eq!((front.port.sessions(), other.port.sessions()), (3, 2));
+    assert_eq!(ask(&front.client().await, "y").await, "ay");
+    let totals = front.totals();
+    assert_eq!((totals.sessions_evicted, totals.datagrams_dropped), (1, 0));
+    assert_eq!(front.port.sessions(), 3);
 }
 
 #[tokio::test]
