@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    io,
     net::SocketAddr,
     pin::Pin,
     sync::{
@@ -14,6 +15,7 @@ use std::{
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -30,6 +32,15 @@ use super::{
 /// The most header fields that hyper takes by itself.
 pub(crate) const HYPER_HEADERS: usize = 100;
 
+/// How long an idle connection goes without a sign of life before one is asked for.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// How long a request may stay without acknowledgement, or an endpoint refuse to read. By itself the
+/// system waits 15 minutes for a machine that is gone without a word, and every request on the
+/// connection with it.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
+
 /// How TLS with a backend goes: the configuration and the name that is sent and verified.
 pub(super) type ClientTls = (Arc<rustls::ClientConfig>, ServerName<'static>);
 
@@ -39,7 +50,7 @@ pub(super) async fn http1(
     tls: Option<ClientTls>,
     limits: &UpstreamLimits,
 ) -> Result<Http1, UpstreamError> {
-    match open(address, tls, limits.connect).await? {
+    match open_http(address, tls, limits.connect).await? {
         Opened::Plain(socket) => handshake1(address, socket, limits).await,
         Opened::Tls(socket) => handshake1(address, socket, limits).await,
     }
@@ -52,7 +63,7 @@ pub(super) async fn http2(
     tls: Option<ClientTls>,
     limits: &UpstreamLimits,
 ) -> Result<(Http2, Arc<AtomicUsize>), UpstreamError> {
-    match open(address, tls, limits.connect).await? {
+    match open_http(address, tls, limits.connect).await? {
         Opened::Plain(socket) => handshake2(address, socket, limits).await,
         Opened::Tls(socket) => handshake2(address, socket, limits).await,
     }
@@ -67,6 +78,16 @@ pub(crate) enum Opened {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Opened {
+    #[cfg(target_os = "linux")]
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(socket) => socket.get_ref().0,
+        }
+    }
+}
+
 /// Connects to an endpoint within `limit`.
 pub(super) async fn open(
     address: SocketAddr,
@@ -77,12 +98,33 @@ pub(super) async fn open(
         let failed = |error| UpstreamError::Connect(address, error);
         let socket = TcpStream::connect(address).await.map_err(failed)?;
         socket.set_nodelay(true).map_err(failed)?;
+        ask_when_silent(&socket).map_err(failed)?;
         let Some((config, name)) = tls else { return Ok(Opened::Plain(socket)) };
         let secured = TlsConnector::from(config).connect(name, socket).await;
         let secured = secured.map_err(|error| UpstreamError::Tls(error.to_string().into()))?;
         Ok(Opened::Tls(Box::new(secured)))
     });
     opened.await.unwrap_or(Err(UpstreamError::ConnectTimeout(address)))
+}
+
+/// Has the system ask idle connections for a sign of life.
+fn ask_when_silent(socket: &TcpStream) -> io::Result<()> {
+    let probes = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 4);
+    SockRef::from(socket).set_tcp_keepalive(&probes)
+}
+
+/// Connects for HTTP, which somebody waits for. Other streams may rest for as long as both ends like.
+async fn open_http(
+    address: SocketAddr,
+    tls: Option<ClientTls>,
+    limit: Duration,
+) -> Result<Opened, UpstreamError> {
+    let opened = open(address, tls, limit).await?;
+    #[cfg(target_os = "linux")]
+    SockRef::from(opened.socket())
+        .set_tcp_user_timeout(Some(UNACKNOWLEDGED))
+        .map_err(|error| UpstreamError::Connect(address, error))?;
+    Ok(opened)
 }
 
 async fn handshake1<S>(
@@ -136,4 +178,32 @@ where
         polled.map(drop)
     }));
     Ok((sender, room))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::time::Duration;
+
+    use socket2::SockRef;
+    use tokio::net::TcpListener;
+
+    use super::{SILENCE, UNACKNOWLEDGED, open, open_http};
+
+    #[track_caller]
+    fn check(socket: &SockRef<'_>, unacknowledged: Option<Duration>) {
+        assert!(socket.keepalive().expect("an option"));
+        assert_eq!(socket.tcp_keepalive_time().expect("an option"), SILENCE);
+        let limit = socket.tcp_user_timeout().expect("an option");
+        assert_eq!(limit.filter(|limit| !limit.is_zero()), unacknowledged);
+    }
+
+    #[tokio::test]
+    async fn endpoints_that_are_gone_without_a_word_are_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let stream = open(address, None, SILENCE).await.expect("it connects");
+        check(&SockRef::from(stream.socket()), None);
+        let http = open_http(address, None, SILENCE).await.expect("it connects");
+        check(&SockRef::from(http.socket()), Some(UNACKNOWLEDGED));
+    }
 }
