@@ -18,12 +18,15 @@ use gateway_kube::config_stream::{
     Account, Authenticate, Authority, BindReport, Event, Following, Identity, Offer, Publisher,
     Refusal, Reply, Resolver, RevisionReceiver, follow, revisions, serve,
 };
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::{
-    net::TcpListener,
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
     runtime::Runtime,
     sync::watch,
     time::{sleep, timeout},
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// A token is `NAMESPACE/NAME` of a service account.
 struct Plain;
@@ -316,11 +319,48 @@ async fn connections_that_say_nothing_keep_nobody_out() {
     controller.publish(&[("a", [gateway("a")].into_iter().collect())]);
     let mut silent = Vec::new();
     for _ in 0..400 {
-        silent.push(tokio::net::TcpStream::connect(controller.address).await.expect("it listens"));
+        silent.push(TcpStream::connect(controller.address).await.expect("it listens"));
     }
     let mut plane = DataPlane::start(controller.address, &authority, "infra/a");
     let taken = timeout(Duration::from_secs(5), plane.take()).await;
     assert!(taken.is_ok(), "it waits for strangers");
+}
+
+/// Finishes the handshake, and says nothing more.
+async fn shake_hands(controller: &Controller, authority: &Authority) -> TlsStream<TcpStream> {
+    let mut roots = rustls::RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_slice(authority.certificate().as_bytes());
+    roots.add(certificate.expect("a certificate")).expect("it can be used");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let socket = TcpStream::connect(controller.address).await.expect("it listens");
+    let name = ServerName::try_from("127.0.0.1").expect("a name");
+    let shaken = TlsConnector::from(Arc::new(config)).connect(name, socket).await;
+    shaken.expect("the authority is that of the controller")
+}
+
+#[tokio::test]
+async fn neither_do_those_that_only_shake_hands() {
+    let authority = authority();
+    let controller = Controller::start(&authority, "127.0.0.1:0").await;
+    controller.publish(&[("a", [gateway("a")].into_iter().collect())]);
+    // More than one address may have, if they stayed.
+    let mut silent = Vec::new();
+    for _ in 0..600 {
+        silent.push(shake_hands(&controller, &authority).await);
+    }
+    let mut plane = DataPlane::start(controller.address, &authority, "infra/a");
+    plane.take().await;
+    // The oldest had to go.
+    let read = async {
+        let mut byte = [0; 64];
+        while silent[0].read(&mut byte).await.is_ok_and(|read| read > 0) {}
+    };
+    timeout(Duration::from_secs(30), read).await.expect("it ends in time");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 //! the controller by an authority of the controller's own. Whoever cannot be reached is tried again,
 //! and meanwhile what was received last is served.
 
+mod arrival;
 mod authority;
 mod client;
 mod message;

@@ -26,20 +26,27 @@ use tonic::transport::Server;
 use crate::notice::Notices;
 
 use super::{
+    arrival::{Arrival, Connection},
     publisher::Publisher,
     service::{Authenticate, Configuration},
-    share::{Share, Shares},
+    share::{Peer, Share, Shares},
     strangers::Strangers,
 };
 
 /// Connections at a time; more wait. One for each pod of all Gateways.
 const CONNECTIONS: usize = 16_384;
 
+/// Connections of one peer. A pod has one; many pods may come by the address of their node.
+const OF_PEER: usize = 512;
+
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How often a silent data plane is asked whether it is still there, and how long it may take.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// A connection with its places among all and among those of its peer.
+type Accepted = Connection<TlsStream<TcpStream>, (OwnedSemaphorePermit, Share)>;
 
 /// The certificate that the server shows. Clones are the same.
 #[derive(Clone, Debug)]
@@ -88,7 +95,7 @@ pub async fn serve(
     let (accepted, connections) = mpsc::channel(1);
     let accepting = tokio::spawn(accept(listener, acceptor, accepted));
     let connections = stream::unfold(connections, |mut connections| async move {
-        let connection: Option<Connection> = connections.recv().await;
+        let connection: Option<Accepted> = connections.recv().await;
         connection.map(|connection| (Ok::<_, io::Error>(connection), connections))
     });
     let service = Configuration::new(publisher, authenticate, notices);
@@ -104,9 +111,9 @@ pub async fn serve(
     served.map_err(io::Error::other)
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Sender<Connection>) {
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Sender<Accepted>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let (strangers, shares) = (Strangers::default(), Shares::default());
+    let (strangers, shares) = (Strangers::default(), Shares::new(OF_PEER));
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         let Ok((socket, peer)) = listener.accept().await else {
@@ -114,75 +121,23 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Se
             sleep(Duration::from_millis(200)).await;
             continue;
         };
+        let peer = Peer::of(peer.ip());
         // Who has too many is hung up on, and pods come again.
-        let Some(share) = shares.take(peer.ip()) else { continue };
+        let Some(share) = shares.take(peer) else { continue };
         let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
-        strangers.admit(peer.ip(), |stranger| {
-            let handshake = async move {
-                let _ = socket.set_nodelay(true);
-                if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(socket)).await {
-                    drop(stranger);
-                    // The server is gone: so is the connection.
-                    let _ = accepted.send(Connection { stream, _place: (place, share) }).await;
-                }
+        let (stranger, mut fate) = strangers.admit(peer);
+        let arrival = Arrival::new(peer, stranger);
+        tokio::spawn(async move {
+            let _ = socket.set_nodelay(true);
+            let stream = tokio::select! {
+                stream = timeout(HANDSHAKE, acceptor.accept(socket)) => stream,
+                _ = &mut fate => return,
             };
-            tokio::spawn(handshake).abort_handle()
+            if let Ok(Ok(stream)) = stream {
+                let connection = Connection::new(stream, arrival, fate, (place, share));
+                // The server is gone: so is the connection.
+                let _ = accepted.send(connection).await;
+            }
         });
-    }
-}
-
-/// A connection that gives its place back when it ends.
-struct Connection {
-    stream: TlsStream<TcpStream>,
-    _place: (OwnedSemaphorePermit, Share),
-}
-
-mod io_impls {
-    use std::{
-        io,
-        pin::Pin,
-        task::{Context, Poll},
-    };
-
-    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-    use tonic::transport::server::Connected;
-
-    use super::Connection;
-
-    impl Connected for Connection {
-        type ConnectInfo = ();
-
-        fn connect_info(&self) {}
-    }
-
-    impl AsyncRead for Connection {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.stream).poll_read(context, buffer)
-        }
-    }
-
-    impl AsyncWrite for Connection {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.stream).poll_write(context, bytes)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.stream).poll_flush(context)
-        }
-
-        fn poll_shutdown(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.stream).poll_shutdown(context)
-        }
     }
 }

@@ -28,6 +28,7 @@ use tonic_prost::ProstCodec;
 use crate::notice::{Notice, Notices};
 
 use super::{
+    arrival::Arrival,
     message::{Chunk, LARGEST_MESSAGE, ReportMessage, chunks},
     publisher::{Account, BindReport, Member, Published, Publisher, Report},
     reviewed::Reviewed,
@@ -102,6 +103,8 @@ impl<A: Authenticate> Configuration<A> {
         if !*open.borrow_and_update() {
             return Err(Status::unavailable("another replica hands out configurations"));
         }
+        let arrival = request.extensions().get::<Arrival>().cloned();
+        let arrival = arrival.ok_or_else(|| Status::internal("the connection is not known"))?;
         let token = bearer(&request)?;
         let found = timeout(AUTHENTICATION, self.authenticate.authenticate(&token)).await;
         let identity = match found {
@@ -121,6 +124,8 @@ impl<A: Authenticate> Configuration<A> {
                 "the service account {account} has {most} streams already, more than the pods of its Gateway need"
             ))
         })?;
+        // Others have nothing to stay for, whosever their token is.
+        arrival.welcome();
         let (chunks, revisions) = mpsc::channel(AHEAD);
         let sender = Sender {
             published: channel.subscribe(),
