@@ -2,7 +2,7 @@
 //!
 //! In: tokens. Out: what another [`Authenticate`] says of them, remembered for a moment. Anybody who
 //! reaches the port can show tokens, so what they cost is bounded: a few are checked at a time, some
-//! wait, the rest is to come again. Not here: checking a token.
+//! wait, fewer of one peer, the rest is to come again. Not here: checking a token.
 //!
 //! Tokens are remembered by their SHA-256 alone, so none can be found in memory.
 
@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     publisher::lock,
     service::{Authenticate, Identity, Refusal},
+    share::{Peer, Shares},
 };
 
 /// Tokens that are checked at a time.
@@ -28,6 +29,9 @@ const AT_A_TIME: usize = 16;
 
 /// Tokens that wait to be checked, those that are being checked included.
 const QUEUE: usize = 256;
+
+/// Those of one peer: many pods may come by the address of their node.
+const OF_PEER: usize = 16;
 
 /// How long an answer counts. A token that is revoked meanwhile is good for a stream that much
 /// longer; streams last up to an hour anyway.
@@ -47,18 +51,20 @@ pub(super) struct Reviewed<A> {
     ask: A,
     known: Mutex<HashMap<Digest, (Instant, Answer)>>,
     queue: Semaphore,
+    shares: Shares,
     at_a_time: Semaphore,
 }
 
 impl<A: Authenticate> Reviewed<A> {
     pub(super) fn new(ask: A) -> Self {
         let (queue, at_a_time) = (Semaphore::new(QUEUE), Semaphore::new(AT_A_TIME));
-        Self { ask, known: Mutex::default(), queue, at_a_time }
+        let shares = Shares::new(OF_PEER);
+        Self { ask, known: Mutex::default(), queue, shares, at_a_time }
     }
 
     /// # Errors
     /// If the token is not good, or cannot be checked just now.
-    pub(super) async fn authenticate(&self, token: &str) -> Answer {
+    pub(super) async fn authenticate(&self, peer: Peer, token: &str) -> Answer {
         if token.len() > LONGEST {
             let error = format!("the token has {} bytes, more than {LONGEST}", token.len());
             return Err(Refusal::Invalid(error));
@@ -67,6 +73,10 @@ impl<A: Authenticate> Reviewed<A> {
         if let Some(answer) = self.remembered(&digest) {
             return answer;
         }
+        let Some(_share) = self.shares.take(peer) else {
+            let error = format!("{OF_PEER} tokens of this address are being checked, come again");
+            return Err(Refusal::Unavailable(error));
+        };
         let _queued = match self.queue.try_acquire() {
             Ok(queued) => queued,
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
@@ -136,10 +146,14 @@ mod tests {
     };
 
     use futures_util::future::join_all;
-    use tokio::time::sleep;
+    use tokio::{join, time::sleep};
 
-    use super::{AT_A_TIME, LONGEST, QUEUE, Reviewed, digest};
-    use crate::config_stream::{Account, Authenticate, Identity, Refusal};
+    use super::{AT_A_TIME, LONGEST, OF_PEER, QUEUE, Reviewed, digest};
+    use crate::config_stream::{Account, Authenticate, Identity, Refusal, share::Peer};
+
+    fn peer(number: u32) -> Peer {
+        Peer::of(std::net::Ipv4Addr::from(number).into())
+    }
 
     /// Takes a second, and tokens that begin with `good`.
     #[derive(Clone, Default)]
@@ -172,19 +186,19 @@ mod tests {
         let asked = || slow.asked.load(Ordering::Relaxed);
         for (token, expect) in [("good", 1), ("bad", 2)] {
             for _ in 0..5 {
-                assert_eq!(reviewed.authenticate(token).await.is_ok(), token == "good");
+                assert_eq!(reviewed.authenticate(peer(0), token).await.is_ok(), token == "good");
             }
             assert_eq!(asked(), expect, "{token}");
         }
         // Who could not be checked is asked about again.
         for _ in 0..2 {
-            assert!(reviewed.authenticate("busy").await.is_err());
+            assert!(reviewed.authenticate(peer(0), "busy").await.is_err());
         }
         assert_eq!(asked(), 4);
         sleep(Duration::from_secs(31)).await;
-        assert!(reviewed.authenticate("good").await.is_ok());
+        assert!(reviewed.authenticate(peer(0), "good").await.is_ok());
         assert_eq!(asked(), 5);
-        assert!(reviewed.authenticate(&"x".repeat(LONGEST + 1)).await.is_err());
+        assert!(reviewed.authenticate(peer(0), &"x".repeat(LONGEST + 1)).await.is_err());
         assert_eq!(asked(), 5);
     }
 
@@ -193,11 +207,29 @@ mod tests {
         let slow = Slow::default();
         let reviewed = Reviewed::new(slow.clone());
         let tokens: Vec<String> = (0..2 * QUEUE).map(|number| format!("good{number}")).collect();
-        let answers = join_all(tokens.iter().map(|token| reviewed.authenticate(token))).await;
+        // Each has a peer of its own.
+        let asked = (0..).zip(&tokens);
+        let asked = asked.map(|(from, token)| reviewed.authenticate(peer(from), token));
+        let answers = join_all(asked).await;
         let good = answers.iter().filter(|answer| answer.is_ok()).count();
         let busy = |answer: &&Result<Identity, Refusal>| matches!(answer, Err(Refusal::Unavailable(error)) if error.contains("come again"));
         assert_eq!((good, answers.iter().filter(busy).count()), (QUEUE, QUEUE));
         assert_eq!(slow.most.load(Ordering::Relaxed), AT_A_TIME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_peer_leaves_room_for_others() {
+        let slow = Slow::default();
+        let reviewed = Reviewed::new(slow.clone());
+        let tokens: Vec<String> = (0..2 * QUEUE).map(|number| format!("bad{number}")).collect();
+        let flood = join_all(tokens.iter().map(|token| reviewed.authenticate(peer(1), token)));
+        let (flood, other) = join!(flood, reviewed.authenticate(peer(2), "good"));
+        assert!(other.is_ok());
+        assert_eq!(slow.asked.load(Ordering::Relaxed), OF_PEER + 1);
+        let away = |answer: &&Result<_, Refusal>| matches!(answer, Err(Refusal::Unavailable(error)) if error.contains("of this address"));
+        assert_eq!(flood.iter().filter(away).count(), 2 * QUEUE - OF_PEER);
+        // Its share is given back.
+        assert!(reviewed.authenticate(peer(1), "good1").await.is_ok());
     }
 
     #[test]

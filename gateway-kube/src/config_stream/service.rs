@@ -106,7 +106,8 @@ impl<A: Authenticate> Configuration<A> {
         let arrival = request.extensions().get::<Arrival>().cloned();
         let arrival = arrival.ok_or_else(|| Status::internal("the connection is not known"))?;
         let token = bearer(&request)?;
-        let found = timeout(AUTHENTICATION, self.authenticate.authenticate(&token)).await;
+        let review = self.authenticate.authenticate(arrival.peer(), &token);
+        let found = timeout(AUTHENTICATION, review).await;
         let identity = match found {
             Ok(Ok(identity)) => identity,
             Ok(Err(Refusal::Invalid(error))) => return Err(Status::unauthenticated(error)),
