@@ -29,7 +29,7 @@ pub const AUDIENCE: &str = "gateway-rs.github.io/config";
 pub use authority::{Authority, AuthorityError, keep_authority, renew};
 pub use client::{Event, Following, Reply, follow};
 pub use needs::needs;
-pub(crate) use needs::{SERVICE_NAME, needs_of};
+pub(crate) use needs::{SERVICE_NAME, needs_of, still_permitted};
 pub use publisher::{Account, BindReport, Offer, Publisher, Report};
 pub use revisions::{Received, RevisionReceiver, RevisionSender, revisions};
 pub use server::{Resolver, serve};

@@ -58,6 +58,32 @@ pub(crate) fn needs_of(
     all.into_iter().map(|(gateway, needs)| (gateway.clone(), needs.snapshot(gateway))).collect()
 }
 
+/// What a Gateway `had`, without the Secrets and ConfigMaps that the `grants` do not permit any more.
+pub(crate) fn still_permitted(gateway: &ObjectKey, had: &Snapshot, grants: &Snapshot) -> Snapshot {
+    let mut rest = had.clone();
+    had.reference_grants().keys().for_each(|key| _ = rest.remove(key));
+    let is_known = |key: &ObjectKey| {
+        had.namespaces().contains_key(&ObjectKey::cluster(Kind::Namespace, &key.namespace))
+    };
+    let known = grants.reference_grants().iter().filter(|(key, _)| is_known(key));
+    rest.extend(known.map(|(_, grant)| (**grant).clone().into()));
+    let index = Index::new(&rest);
+    let mut needs = Needs::new(&rest, &index);
+    needs.gateway(gateway);
+    rest.listener_sets().keys().for_each(|key| needs.owner(key));
+    for (key, policy) in rest.backend_tls_policies() {
+        needs.validation(key, Some(&policy.spec.validation));
+    }
+    rest.backends().keys().for_each(|key| needs.tls_of(key));
+    let permitted = needs.keys;
+    for key in had.secrets().keys().chain(had.config_maps().keys()) {
+        if !permitted.contains(key) {
+            rest.remove(key);
+        }
+    }
+    rest
+}
+
 fn gateways<'t>(route: &Route, topology: &'t Topology) -> BTreeSet<&'t ObjectKey> {
     let listener = |id: ListenerId| topology.listeners.get(usize::try_from(id.0).ok()?);
     let listeners = route.attachments.iter().filter_map(|at| listener(at.listener));
@@ -192,14 +218,7 @@ impl<'s> Needs<'s> {
             return;
         }
         let snapshot = self.snapshot;
-        if let Some(backend) = snapshot.backends().get(&key)
-            && let Some(tls) = &backend.spec.tls
-        {
-            self.validation(&key, tls.validation.as_ref());
-            if let Some(reference) = &tls.client_certificate_ref {
-                self.secret(&key, reference);
-            }
-        }
+        self.tls_of(&key);
         let named = (&**namespace, &**name);
         for slice in self.index.slices.get(&named).into_iter().flatten() {
             self.keys.insert((*slice).clone());
@@ -210,6 +229,16 @@ impl<'s> Needs<'s> {
                 let key = ObjectKey::new(Kind::BackendTlsPolicy, namespace, &policy.metadata.name);
                 self.validation(&key, Some(&policy.spec.validation));
             }
+        }
+    }
+
+    /// What the TLS of an XBackend names.
+    fn tls_of(&mut self, key: &ObjectKey) {
+        let backend = self.snapshot.backends().get(key);
+        let Some(tls) = backend.and_then(|backend| backend.spec.tls.as_ref()) else { return };
+        self.validation(key, tls.validation.as_ref());
+        if let Some(reference) = &tls.client_certificate_ref {
+            self.secret(key, reference);
         }
     }
 

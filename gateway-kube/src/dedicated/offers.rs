@@ -5,6 +5,12 @@
 //! A Gateway that is refused keeps the spec that was served last, and all else goes on: its pods
 //! follow routes, Services, endpoints, grants and renewed certificates as they would otherwise. So a
 //! typing error takes no traffic down, and neither does the next roll-over of a backend.
+//!
+//! What that spec names comes from the cluster as long as it is watched. If only that spec names it,
+//! it is as it was last. So are the authorities for clients of the last spec, if without that the last
+//! spec is refused as well. If it is refused even then, since a grant for the authorities was
+//! withdrawn, the pods keep what they had without what is not permitted any more: they do not serve
+//! listeners whose clients nobody can judge, and follow nothing but grants until the spec is put right.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +24,10 @@ use gateway_core::{
 };
 
 use super::plan::Plan;
-use crate::config_stream::{Account, Offer, SERVICE_NAME, needs, needs_of};
+use crate::{
+    config_stream::{Account, Offer, SERVICE_NAME, needs, needs_of, still_permitted},
+    reference::references,
+};
 
 /// The offers, as of the last build.
 #[derive(Debug, Default)]
@@ -34,6 +43,20 @@ struct Refused {
     builder: Builder,
     /// What it was built from, sharing its objects with the cluster's snapshot.
     built: Snapshot,
+}
+
+impl Refused {
+    /// What these Gateways need in this cluster.
+    fn needs(
+        &mut self,
+        whole: Snapshot,
+        gateways: &BTreeSet<ObjectKey>,
+    ) -> BTreeMap<ObjectKey, Snapshot> {
+        self.builder.apply(whole.changes_since(&self.built));
+        self.built = whole;
+        let wanted = |key: &ObjectKey| gateways.contains(key);
+        needs_of(self.builder.snapshot(), self.builder.topology(), wanted)
+    }
 }
 
 impl Offers {
@@ -81,20 +104,39 @@ impl Offers {
             self.refused = None;
             return BTreeMap::new();
         }
-        let whole = self.with_last_specs(builder.snapshot(), refused);
-        let last = self.refused.get_or_insert_with(|| Refused {
+        let snapshot = builder.snapshot();
+        let mut last = self.refused.take().unwrap_or_else(|| Refused {
             builder: Builder::new(builder.scope().clone()),
             built: Snapshot::default(),
         });
-        last.builder.apply(whole.changes_since(&last.built));
-        last.built = whole;
-        let is_refused = |key: &ObjectKey| refused.contains(key);
-        needs_of(last.builder.snapshot(), last.builder.topology(), is_refused)
+        let mut whole = self.with_last_specs(builder, refused);
+        let mut found = last.needs(whole.clone(), refused);
+        let unserved: BTreeSet<_> =
+            refused.iter().filter(|key| !found.contains_key(*key)).cloned().collect();
+        if !unserved.is_empty() {
+            for key in &unserved {
+                self.restore_authorities(key, &mut whole);
+            }
+            // The others keep to what the cluster has.
+            found.extend(last.needs(whole, &unserved));
+        }
+        for key in &unserved {
+            if !found.contains_key(key)
+                && let Some((_, offer)) = self.published.get(key)
+            {
+                found.insert(key.clone(), still_permitted(key, &offer.snapshot, snapshot));
+            }
+        }
+        self.refused = Some(last);
+        found
     }
 
     /// The cluster as it would be if these Gateways were still as they were.
-    fn with_last_specs(&self, snapshot: &Snapshot, refused: &BTreeSet<ObjectKey>) -> Snapshot {
+    fn with_last_specs(&self, builder: &Builder, refused: &BTreeSet<ObjectKey>) -> Snapshot {
+        let snapshot = builder.snapshot();
         let mut whole = snapshot.clone();
+        // What is watched and not there is gone, and is to be.
+        let watched = references(snapshot, &[], builder.scope());
         for key in refused {
             let Some((_, offer)) = self.published.get(key) else { continue };
             let had = &offer.snapshot;
@@ -109,17 +151,34 @@ impl Offers {
             whole.insert(Gateway::clone(gateway).into());
             // What only the last spec names is not watched any more.
             for (key, secret) in had.secrets() {
-                if !snapshot.secrets().contains_key(key) {
+                if !snapshot.secrets().contains_key(key) && !watched.contains(key) {
                     whole.insert((**secret).clone().into());
                 }
             }
             for (key, map) in had.config_maps() {
-                if !snapshot.config_maps().contains_key(key) {
+                if !snapshot.config_maps().contains_key(key) && !watched.contains(key) {
                     whole.insert((**map).clone().into());
                 }
             }
         }
         whole
+    }
+
+    /// Puts the authorities for the clients of a Gateway back to what its pods have.
+    fn restore_authorities(&self, gateway: &ObjectKey, whole: &mut Snapshot) {
+        let Some((_, offer)) = self.published.get(gateway) else { return };
+        let had = &offer.snapshot;
+        let spec = had.gateways().get(gateway).and_then(|gateway| gateway.spec.tls.as_ref());
+        let Some(frontend) = spec.and_then(|tls| tls.frontend.as_ref()) else { return };
+        let per_port = frontend.per_port.iter().filter_map(|port| port.tls.as_ref());
+        let all = frontend.default.iter().chain(per_port);
+        let validations = all.filter_map(|tls| tls.validation.as_ref());
+        for reference in validations.flat_map(|validation| &validation.ca_certificate_refs) {
+            let namespace = reference.namespace(&gateway.namespace);
+            if let Some(map) = had.config_map(namespace, &reference.name) {
+                whole.insert((**map).clone().into());
+            }
+        }
     }
 
     /// Follows a build in which nothing but endpoints differs from the one before.
@@ -195,6 +254,13 @@ mod tests {
                 arguments: Vec::new(),
             };
             self.offers.publish(&self.builder, &plan(&self.builder, &blueprint));
+        }
+
+        /// The authority for clients that the pods know.
+        fn authority(&self) -> Option<String> {
+            let all = self.offers.all();
+            let map = all.values().next()?.snapshot.config_map("pki", "clients")?;
+            map.data.get("ca.crt").cloned()
         }
 
         /// What the pods know, apart from Namespaces.
@@ -312,6 +378,101 @@ mod tests {
         theirs["spec"]["gatewayClassName"] = "theirs".into();
         cluster.apply(Kind::Gateway, theirs);
         assert!(cluster.offered().is_empty());
+    }
+
+    /// With an authority for clients, in another namespace.
+    fn careful(parameters: Option<&str>) -> Value {
+        let mut careful = gateway("cert", parameters);
+        careful["spec"]["tls"] = json!({"frontend": {"default": {"validation": {
+            "caCertificateRefs": [
+                {"group": "", "kind": "ConfigMap", "namespace": "pki", "name": "clients"},
+            ],
+        }}}});
+        careful
+    }
+
+    fn authority(pem: &str) -> Value {
+        json!({"metadata": {"namespace": "pki", "name": "clients"}, "data": {"ca.crt": pem}})
+    }
+
+    fn pem() -> String {
+        ["-----BEGIN CERTIFICATE-----", "eA==", "-----END CERTIFICATE-----", ""].join("\n")
+    }
+
+    fn grant(to: &str) -> Value {
+        json!({
+            "metadata": {"namespace": "pki", "name": "grant"},
+            "spec": {
+                "from": [{"group": "gateway.networking.k8s.io", "kind": "Gateway",
+                    "namespace": "infra"}],
+                "to": [{"group": "", "kind": to}],
+            },
+        })
+    }
+
+    /// Whose clients show certificates of an authority.
+    fn started_carefully() -> Cluster {
+        let mut cluster = started();
+        cluster.apply(Kind::Namespace, json!({"metadata": {"name": "pki"}}));
+        cluster.apply(Kind::ReferenceGrant, grant("ConfigMap"));
+        cluster.apply(Kind::ConfigMap, authority(&pem()));
+        cluster.apply(Kind::Gateway, careful(None));
+        cluster
+    }
+
+    const CAREFUL: [&str; 7] = [
+        "ConfigMap pki/clients",
+        "EndpointSlice infra/a-1",
+        "Gateway infra/gw",
+        "HTTPRoute infra/route",
+        "ReferenceGrant pki/grant",
+        "Secret infra/cert",
+        "Service infra/a",
+    ];
+
+    #[test]
+    fn an_authority_that_cannot_be_used_stays_as_it_was() {
+        let mut cluster = started_carefully();
+        assert_eq!(cluster.offered(), CAREFUL);
+        let gone = Change::Remove(ObjectKey::new(Kind::ConfigMap, "pki", "clients"));
+        let broken = ["", "none"].map(|pem| {
+            let map = Resource::deserialize(Kind::ConfigMap, authority(pem));
+            Change::Upsert(map.expect("it can be read"))
+        });
+        for change in broken.into_iter().chain([gone]) {
+            cluster.change(change);
+            assert!(cluster.builder.topology().listeners.is_empty(), "it is refused");
+            assert_eq!(cluster.offered(), CAREFUL);
+            assert_eq!(cluster.authority(), Some(pem()));
+        }
+        // All else goes on.
+        cluster.apply(Kind::HttpRoute, route("b"));
+        assert_eq!(cluster.offered()[6], "Service infra/b");
+        // One that can be used again is.
+        let renewed = pem() + &pem();
+        cluster.apply(Kind::ConfigMap, authority(&renewed));
+        assert_eq!(cluster.authority(), Some(renewed));
+    }
+
+    #[test]
+    fn what_is_not_permitted_any_more_is_taken_from_pods() {
+        let mut cluster = started_carefully();
+        cluster.apply(Kind::Gateway, careful(Some("missing")));
+        assert_eq!(cluster.offered(), CAREFUL);
+        cluster.apply(Kind::ReferenceGrant, grant("Secret"));
+        assert_eq!(cluster.offered(), CAREFUL[1..]);
+        cluster.change(Change::Remove(ObjectKey::new(Kind::ReferenceGrant, "pki", "grant")));
+        assert_eq!(cluster.offered(), [&CAREFUL[1..4], &CAREFUL[5..]].concat());
+    }
+
+    #[test]
+    fn a_certificate_that_its_owner_removed_goes_although_the_gateway_is_refused() {
+        let mut cluster = started();
+        // The spec names the same certificate as before, so it is still watched.
+        cluster.apply(Kind::Gateway, gateway("cert", Some("missing")));
+        assert_eq!(cluster.offered()[3..], ["Secret infra/cert", "Service infra/a"]);
+        cluster.change(Change::Remove(ObjectKey::new(Kind::Secret, "infra", "cert")));
+        assert_eq!(cluster.offered()[3..], ["Service infra/a"]);
     }
 
     #[test]
