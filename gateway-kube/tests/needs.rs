@@ -306,12 +306,18 @@ data: {ca.crt: '-----BEGIN CERTIFICATE-----
 ";
 
 #[test]
-fn a_backend_outside_comes_with_what_its_tls_names() {
-    let snapshot = parse(OUTSIDE.trim());
-    let topology = build(&snapshot, &ControllerScope::all().shared_sockets(false)).topology;
-    let needs = needs(&snapshot, &topology);
-    let needed = &needs[&ObjectKey::new(Kind::Gateway, "infra", "shop")];
-    let keys = needed.secrets().keys().chain(needed.config_maps().keys());
-    let keys: Vec<String> = keys.map(ToString::to_string).collect();
-    assert_eq!(keys, ["Secret infra/client", "ConfigMap infra/ca"]);
+fn a_backend_outside_comes_with_what_its_tls_uses() {
+    let check = |mode: &str, expect: &[&str]| {
+        let snapshot = parse(OUTSIDE.replace("ClientAndServer", mode).trim());
+        let topology = build(&snapshot, &ControllerScope::all().shared_sockets(false)).topology;
+        let needs = needs(&snapshot, &topology);
+        let needed = &needs[&ObjectKey::new(Kind::Gateway, "infra", "shop")];
+        assert_eq!(needed.backends().len(), 1, "{mode}");
+        let keys = needed.secrets().keys().chain(needed.config_maps().keys());
+        let keys: Vec<String> = keys.map(ToString::to_string).collect();
+        assert_eq!(keys, expect, "{mode}");
+    };
+    check("ClientAndServer", &["Secret infra/client", "ConfigMap infra/ca"]);
+    check("ServerOnly", &["ConfigMap infra/ca"]);
+    check("None", &[]);
 }

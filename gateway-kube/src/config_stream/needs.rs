@@ -3,16 +3,16 @@
 //! In: a snapshot, and the topology that it came to. Out: for each Gateway a snapshot of its own: the
 //! Gateway, what is attached to it, and what that refers to with permission. Not here: sending it.
 //!
-//! A pod of a Gateway is in the hands of whoever owns its namespace. So it gets no Secret that the
-//! Gateway or an accepted ListenerSet does not name with permission, and of a Secret no more than
-//! certificate and key.
+//! A pod of a Gateway is in the hands of whoever owns its namespace. So it gets no Secret but those
+//! that the Gateway, an accepted ListenerSet, or an XBackend that shows a certificate and that an
+//! attached route may lead to names with permission, and of a Secret no more than certificate and key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_core::{
     api::{
         BackendTlsPolicyValidation, CORE_GROUP, Gateway, Kind, Listener, LocalObjectReference,
-        ObjectKey, Secret, SecretObjectReference,
+        ObjectKey, Secret, SecretObjectReference, XBackendTlsMode,
     },
     backend::{Backend, BackendKey},
     filter::Filter,
@@ -236,8 +236,12 @@ impl<'s> Needs<'s> {
     fn tls_of(&mut self, key: &ObjectKey) {
         let backend = self.snapshot.backends().get(key);
         let Some(tls) = backend.and_then(|backend| backend.spec.tls.as_ref()) else { return };
-        self.validation(key, tls.validation.as_ref());
-        if let Some(reference) = &tls.client_certificate_ref {
+        if tls.mode != XBackendTlsMode::None {
+            self.validation(key, tls.validation.as_ref());
+        }
+        if tls.mode == XBackendTlsMode::ClientAndServer
+            && let Some(reference) = &tls.client_certificate_ref
+        {
             self.secret(key, reference);
         }
     }
