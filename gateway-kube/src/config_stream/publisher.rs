@@ -282,8 +282,10 @@ impl Member {
     /// Tells that `served` is served, and how. 0: nothing yet.
     pub(super) fn tell(&self, served: u64, report: Report) {
         let Some(channel) = self.channel.upgrade() else { return };
-        let number = channel.published.borrow().number;
+        // INVARIANT: the number is read under the lock that who publishes takes after having set it.
+        // Else who publishes meanwhile would not see that this one is behind.
         let mut streams = lock(&channel.streams);
+        let number = channel.published.borrow().number;
         let seen = streams.entry(self.id).or_default();
         let got_on = served > seen.served;
         if got_on {
