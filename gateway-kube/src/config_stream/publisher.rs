@@ -23,6 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// and new ones, and a connection that broke may not be known to be gone.
 const SPARE: usize = 8;
 
+/// Streams that a pod may have however many its account has: something else than us may have scaled
+/// its Deployment, and the API server vouches for the pod.
+const OF_POD: usize = 2;
+
 /// A service account: who a data plane is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Account {
@@ -121,6 +125,8 @@ pub(super) struct Channel {
 /// What is known of one stream.
 #[derive(Clone, Debug, Default)]
 struct Seen {
+    /// The name of the pod that the token was made for; empty if it is not known.
+    pod: Box<str>,
     /// The number of what is served there.
     served: u64,
     report: Report,
@@ -216,21 +222,23 @@ impl Publisher {
         self.shared.open.subscribe()
     }
 
-    /// Begins a stream.
+    /// Begins a stream of a pod.
     ///
     /// # Errors
     /// If there are as many as there may be: that many.
-    pub(super) fn join(&self, channel: &Arc<Channel>) -> Result<Member, usize> {
+    pub(super) fn join(&self, channel: &Arc<Channel>, pod: &str) -> Result<Member, usize> {
         let most = usize::try_from(channel.pods.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         let most = most.saturating_mul(2).saturating_add(SPARE);
         let mut streams = lock(&channel.streams);
-        if streams.len() >= most {
+        let of_pod =
+            || streams.values().filter(|seen| !pod.is_empty() && *seen.pod == *pod).count();
+        if streams.len() >= most && (pod.is_empty() || of_pod() >= OF_POD) {
             return Err(streams.len());
         }
         let mut next = lock(&channel.next);
         let id = *next;
         *next += 1;
-        streams.insert(id, Seen::default());
+        streams.insert(id, Seen { pod: pod.into(), ..Seen::default() });
         Ok(Member { channel: Arc::downgrade(channel), shared: Arc::clone(&self.shared), id })
     }
 }
@@ -343,7 +351,7 @@ mod tests {
 
     fn join(publisher: &Publisher) -> Member {
         let channel = publisher.channel(&account()).expect("it was published");
-        publisher.join(&channel).expect("there is room")
+        publisher.join(&channel, "").expect("there is room")
     }
 
     #[test]
@@ -352,9 +360,16 @@ mod tests {
         publish(&publisher, 1);
         let mut members: Vec<Member> = (0..2 * 2 + SPARE).map(|_| join(&publisher)).collect();
         let channel = publisher.channel(&account()).expect("it was published");
-        assert_eq!(publisher.join(&channel).err(), Some(12));
-        members.pop();
-        assert!(publisher.join(&channel).is_ok());
+        assert_eq!(publisher.join(&channel, "").err(), Some(12));
+        // More pods than we asked for get what they need, and no more.
+        for pod in ["a", "b"] {
+            let more = (0..3).map(|_| publisher.join(&channel, pod));
+            let (joined, refused): (Vec<_>, Vec<_>) = more.partition(Result::is_ok);
+            assert_eq!((joined.len(), refused.len()), (2, 1), "{pod}");
+            members.extend(joined.into_iter().flatten());
+        }
+        members.truncate(11);
+        assert!(publisher.join(&channel, "").is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -120,7 +120,7 @@ impl<A: Authenticate> Configuration<A> {
             let message = format!("no Gateway has the service account {account}");
             return Err(Status::unavailable(message));
         };
-        let member = self.publisher.join(&channel).map_err(|most| {
+        let member = self.publisher.join(&channel, &identity.pod).map_err(|most| {
             Status::resource_exhausted(format!(
                 "the service account {account} has {most} streams already, more than the pods of its Gateway need"
             ))
