@@ -243,7 +243,8 @@ impl<T: Fn(Event)> Follower<T> {
     }
 }
 
-/// The request for a stream. Replies are sent as they come, if they are about this stream.
+/// The request for a stream. Replies are sent as they come, if they are about this stream; first of
+/// all the one about an earlier stream, if there was one.
 fn request(
     token_file: &Path,
     replies: watch::Receiver<Reply>,
@@ -255,6 +256,8 @@ fn request(
         .parse()
         .map_err(|_| format!("the token in {} is none", token_file.display()))?;
     bearer.set_sensitive(true);
+    let last = replies.borrow().clone();
+    let first = (last.served > 0).then(|| message(last, None));
     let messages = stream::unfold((replies, numbers), |(mut replies, numbers)| async move {
         loop {
             replies.changed().await.ok()?;
@@ -263,22 +266,27 @@ fn request(
             if let Some(served) = served {
                 // Older ones are never told again.
                 lock(&numbers).retain(|number, _| *number >= reply.served);
-                return Some((message(Reply { served, ..reply }), (replies, numbers)));
+                return Some((message(reply, Some(served)), (replies, numbers)));
             }
         }
     });
-    let mut request = Request::new(messages);
+    let mut request = Request::new(stream::iter(first).chain(messages));
     request.metadata_mut().insert("authorization", bearer);
     Ok(request)
 }
 
-fn message(reply: Reply) -> ReportMessage {
+/// `revision`: what the controller calls what is served; none if that is of an earlier stream.
+fn message(reply: Reply, revision: Option<u64>) -> ReportMessage {
     let bind = |bind: BindReport| BindMessage {
         port: u32::from(bind.port),
         udp: bind.transport == Transport::Udp,
         error: bind.error.unwrap_or_default(),
     };
-    ReportMessage { revision: reply.served, binds: reply.binds.into_iter().map(bind).collect() }
+    ReportMessage {
+        revision: revision.unwrap_or_default(),
+        binds: reply.binds.into_iter().map(bind).collect(),
+        earlier: revision.is_none(),
+    }
 }
 
 fn said(status: &Status) -> String {

@@ -65,11 +65,14 @@ pub(super) struct Entry {
 /// From a data plane to the controller: what became of a revision.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ReportMessage {
-    /// The revision that is served; 0 for none yet.
+    /// The revision that is served; 0 for none of this stream yet.
     #[prost(uint64, tag = "1")]
     pub(super) revision: u64,
     #[prost(message, repeated, tag = "2")]
     pub(super) binds: Vec<BindMessage>,
+    /// Whether one of an earlier stream is served. Who does not know this field says no.
+    #[prost(bool, tag = "3")]
+    pub(super) earlier: bool,
 }
 
 /// Of one socket.

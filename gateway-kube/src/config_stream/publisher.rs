@@ -60,6 +60,8 @@ pub struct Report {
     pub pod: Box<str>,
     /// Its sockets.
     pub binds: Vec<BindReport>,
+    /// Whether it serves what it got by an earlier stream.
+    pub earlier: bool,
 }
 
 impl Report {
@@ -67,7 +69,7 @@ impl Report {
     fn failures(&self) -> Option<Self> {
         let failed = self.binds.iter().filter(|bind| bind.error.is_some());
         let binds: Vec<BindReport> = failed.cloned().collect();
-        (!binds.is_empty()).then(|| Self { pod: self.pod.clone(), binds })
+        (!binds.is_empty()).then(|| Self { pod: self.pod.clone(), binds, earlier: false })
     }
 }
 
@@ -140,7 +142,11 @@ impl Seen {
     /// Whether it is worth waiting for: it serves something, and is just about to serve the rest.
     fn is_awaited(&self) -> bool {
         // Who has nothing yet is not ready, and gets no requests that could be answered wrongly.
-        self.served > 0 && !self.slow && self.is_in_time() && self.behind.is_some()
+        self.serves() && !self.slow && self.is_in_time() && self.behind.is_some()
+    }
+
+    fn serves(&self) -> bool {
+        self.served > 0 || self.report.earlier
     }
 
     fn is_in_time(&self) -> bool {
@@ -190,7 +196,7 @@ impl Publisher {
         let channels = lock(&self.shared.channels);
         let reports = channels.values().map(|channel| {
             let streams = lock(&channel.streams);
-            let served = streams.values().filter(|seen| seen.served > 0);
+            let served = streams.values().filter(|seen| seen.serves());
             (channel.gateway.clone(), served.map(|seen| seen.report.clone()).collect())
         });
         reports.collect()
@@ -370,6 +376,24 @@ mod tests {
         }
         members.truncate(11);
         assert!(publisher.join(&channel, "").is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_again_is_waited_for() {
+        let publisher = Publisher::default();
+        publish(&publisher, 1);
+        let member = join(&publisher);
+        member.tell(0, Report::default());
+        assert_eq!(publisher.awaited().len(), 0, "it serves nothing");
+        let earlier = || Report { earlier: true, ..Report::default() };
+        member.tell(0, earlier());
+        assert_eq!(publisher.awaited().len(), 1, "it serves what it had before");
+        sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(publisher.awaited().len(), 0, "it does not get on");
+        let member = join(&publisher);
+        member.tell(0, earlier());
+        member.tell(1, Report::default());
+        assert_eq!(publisher.awaited().len(), 0, "it serves what it is to serve");
     }
 
     #[tokio::test(start_paused = true)]

@@ -217,7 +217,8 @@ fn read(message: ReportMessage, pod: &str) -> Report {
             error: (!bind.error.is_empty()).then_some(bind.error),
         })
     };
-    Report { pod: pod.into(), binds: message.binds.into_iter().filter_map(bind).collect() }
+    let binds = message.binds.into_iter().filter_map(bind).collect();
+    Report { pod: pod.into(), binds, earlier: message.earlier }
 }
 
 /// The answer's stream.
