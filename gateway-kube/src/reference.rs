@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 
 use gateway_core::{
     api::{
-        CORE_GROUP, Gateway, GatewayClass, Kind, Listener, ListenerSet, ObjectKey, Resource,
-        SecretObjectReference, is_dns_label, is_dns_subdomain,
+        CORE_GROUP, GATEWAY_GROUP, Gateway, GatewayClass, Kind, Listener, ListenerSet, ObjectKey,
+        ParentReference, Resource, SecretObjectReference, is_dns_label, is_dns_subdomain,
     },
     scope::{ControllerScope, Ownership},
     snapshot::{Change, Snapshot},
@@ -40,8 +40,8 @@ pub(crate) fn references<'a>(
             _ => {}
         }
     }
-    let mut found = all.references(scope);
-    all.backends.named(snapshot, changes, &mut found);
+    let (ours, mut found) = all.references(scope);
+    all.backends.named(snapshot, changes, &ours, &mut found);
     found
 }
 
@@ -61,8 +61,29 @@ struct Referring<'a> {
     backends: Backends<'a>,
 }
 
-impl Referring<'_> {
-    fn references(&self, scope: &ControllerScope) -> BTreeSet<ObjectKey> {
+/// What routes of ours are attached to, by namespace and name.
+#[derive(Default)]
+struct Ours<'a> {
+    gateways: BTreeSet<(&'a str, &'a str)>,
+    sets: BTreeSet<(&'a str, &'a str)>,
+}
+
+impl Ours<'_> {
+    /// Whether a route of this namespace with this parent may be attached to something of ours.
+    fn has(&self, parent: &ParentReference, namespace: &str) -> bool {
+        let place = (parent.namespace(namespace), &*parent.name);
+        parent.group() == GATEWAY_GROUP
+            && match Kind::find(GATEWAY_GROUP, parent.kind()) {
+                Some(Kind::Gateway) => self.gateways.contains(&place),
+                Some(Kind::ListenerSet) => self.sets.contains(&place),
+                _ => false,
+            }
+    }
+}
+
+impl<'a> Referring<'a> {
+    /// What is ours, and what it names.
+    fn references(&self, scope: &ControllerScope) -> (Ours<'a>, BTreeSet<ObjectKey>) {
         let mut found = BTreeSet::new();
         let of_ours = |class: &&&GatewayClass| scope.owns_class(&class.spec.controller_name);
         let classes: Vec<_> = self.classes.iter().filter(of_ours).collect();
@@ -80,19 +101,21 @@ impl Referring<'_> {
         let is_ours = |gateway: &&&Gateway| {
             scope.ownership == Ownership::All || classes.contains(&*gateway.spec.gateway_class_name)
         };
-        let mut ours = BTreeSet::new();
-        for gateway in self.gateways.iter().filter(is_ours) {
+        let mut ours = Ours::default();
+        for &gateway in self.gateways.iter().filter(is_ours) {
             let metadata = &gateway.metadata;
-            ours.insert((&*metadata.namespace, &*metadata.name));
+            ours.gateways.insert((&*metadata.namespace, &*metadata.name));
             of_gateway(gateway, &metadata.namespace, &mut found);
         }
-        for set in &self.sets {
+        for &set in &self.sets {
             let (parent, namespace) = (&set.spec.parent_ref, &*set.metadata.namespace);
-            if ours.contains(&(parent.namespace.as_deref().unwrap_or(namespace), &*parent.name)) {
+            let parent = (parent.namespace.as_deref().unwrap_or(namespace), &*parent.name);
+            if ours.gateways.contains(&parent) {
+                ours.sets.insert((namespace, &*set.metadata.name));
                 of_listeners(&set.spec.listeners, namespace, &mut found);
             }
         }
-        found
+        (ours, found)
     }
 }
 
@@ -229,6 +252,18 @@ mod tests {
         )
     }
 
+    fn route(name: &str, backend: &str, parents: &Value) -> Resource {
+        let backend =
+            json!({"group": "gateway.networking.x-k8s.io", "kind": "XBackend", "name": backend});
+        resource(
+            Kind::HttpRoute,
+            json!({
+                "metadata": {"namespace": "app", "name": name},
+                "spec": {"parentRefs": parents, "rules": [{"backendRefs": [backend]}]},
+            }),
+        )
+    }
+
     #[test]
     fn only_what_objects_of_ours_name_is_asked_for() {
         let resources = [
@@ -262,11 +297,30 @@ mod tests {
             backend("checked", "ServerOnly"),
             backend("plain", "None"),
             backend("lonely", "ClientAndServer"),
+            backend("foreign", "ClientAndServer"),
+            backend("second", "ServerOnly"),
+            // Neither a Gateway of others nor a ListenerSet that does not exist is ours.
+            route(
+                "strange",
+                "foreign",
+                &json!([
+                    {"namespace": "infra", "name": "foreign"},
+                    {"namespace": "infra", "name": "gw", "kind": "Service", "group": ""},
+                    {"namespace": "infra", "name": "gw", "kind": "ListenerSet"},
+                ]),
+            ),
+            route(
+                "of-set",
+                "second",
+                &json!([
+                    {"namespace": "team", "name": "set", "kind": "ListenerSet"},
+                ]),
+            ),
             resource(
                 Kind::HttpRoute,
                 json!({
                     "metadata": {"namespace": "app", "name": "route"},
-                    "spec": {"rules": [{
+                    "spec": {"parentRefs": [{"namespace": "infra", "name": "gw"}], "rules": [{
                         "backendRefs": [
                             {"name": "app", "port": 443},
                             {"group": "gateway.networking.x-k8s.io", "kind": "XBackend", "name": "plain"},
@@ -288,6 +342,7 @@ mod tests {
             "ConfigMap app/checked-ca",
             "ConfigMap app/outside-ca",
             "ConfigMap app/policy-ca",
+            "ConfigMap app/second-ca",
             "ConfigMap infra/class",
             "ConfigMap infra/gw-ca",
             "ConfigMap infra/gw-parameters",

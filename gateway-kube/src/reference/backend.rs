@@ -1,8 +1,9 @@
 //! What the TLS of backends names.
 //!
 //! In: routes, BackendTLSPolicies and XBackends. Out: the ConfigMaps and Secrets that those of them
-//! name which a route leads to. Who can write a policy or an XBackend, but no route, gets nothing
-//! read. Not here: whether the route is accepted or the reference allowed.
+//! name which a route leads to that names something of ours as parent. Who can write a policy or an
+//! XBackend, but no such route, gets nothing read. Not here: whether the route is accepted or the
+//! reference allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use gateway_core::{
     snapshot::{Change, Snapshot},
 };
 
-use super::{of_config_map, of_secret};
+use super::{Ours, of_config_map, of_secret};
 
 /// A backend: kind, namespace and name.
 type Place<'a> = (Kind, &'a str, &'a str);
@@ -61,11 +62,12 @@ impl<'a> Backends<'a> {
         }
     }
 
-    /// What those of them name that a route leads to. Routes are looked at only if there is one.
+    /// What those of them name that a route to something of ours leads to. Routes are looked at only if there is one.
     pub(super) fn named(
         mut self,
         snapshot: &'a Snapshot,
         changes: &'a [Change],
+        ours: &Ours<'_>,
         found: &mut BTreeSet<ObjectKey>,
     ) {
         if self.naming.is_empty() {
@@ -77,7 +79,7 @@ impl<'a> Backends<'a> {
                 found.extend(named);
             }
         };
-        visit(snapshot, changes, &mut lead_to);
+        visit(snapshot, changes, ours, &mut lead_to);
     }
 }
 
@@ -103,16 +105,29 @@ fn place<'r>(reference: &'r BackendObjectReference, namespace: &'r str) -> Optio
 /// Sees each backend that a route names, with the namespace of the route.
 type See<'f, 'a> = dyn FnMut(&'a BackendObjectReference, &'a str) + 'f;
 
-fn visit<'a>(snapshot: &'a Snapshot, changes: &'a [Change], see: &mut See<'_, 'a>) {
+fn visit<'a>(
+    snapshot: &'a Snapshot,
+    changes: &'a [Change],
+    ours: &Ours<'_>,
+    see: &mut See<'_, 'a>,
+) {
+    macro_rules! one {
+        ($route:ident, $rules:ident) => {
+            let namespace = &*$route.metadata.namespace;
+            if $route.spec.parent_refs.iter().any(|parent| ours.has(parent, namespace)) {
+                $rules(&$route.spec.rules, namespace, see);
+            }
+        };
+    }
     macro_rules! each {
         ($($all:ident, $variant:ident, $rules:ident);+ $(;)?) => {
             $(for route in snapshot.$all().values() {
-                $rules(&route.spec.rules, &route.metadata.namespace, see);
+                one! { route, $rules }
             })+
             for change in changes {
                 match change {
                     $(Change::Upsert(Resource::$variant(route)) => {
-                        $rules(&route.spec.rules, &route.metadata.namespace, see);
+                        one! { route, $rules }
                     })+
                     _ => {}
                 }
