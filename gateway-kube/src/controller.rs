@@ -26,6 +26,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+use wait::Waiting;
+
 use crate::{
     address::{self, Claim, shown},
     balanced::Balancers,
@@ -83,8 +85,8 @@ pub(crate) struct Controller<'p, P> {
     /// When what changed is kept on disk, or read from there as long as nothing is served.
     cache_at: Option<Instant>,
     pub(crate) writer: Writer,
-    /// Statuses that wait for the data plane, each with the time up to which.
-    waiting: BTreeMap<ObjectKey, Instant>,
+    /// Statuses that wait for the data plane.
+    waiting: Waiting,
     leadership: Leadership,
     /// As the loop knows it; `leadership` may know better.
     leads: bool,
@@ -123,7 +125,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
                 Arc::clone(notices),
                 leadership.clone(),
             ),
-            waiting: BTreeMap::new(),
+            waiting: Waiting::default(),
             leadership,
             leads: false,
             client,
@@ -138,8 +140,10 @@ impl<'p, P: DataPlane> Controller<'p, P> {
     pub(crate) fn due(&self) -> Option<Instant> {
         // Writes that wait while nobody may write are due when somebody may again.
         let write = self.writer.due().filter(|_| self.writes());
-        let waiting = self.waiting.values().min().copied();
-        [write, self.held_until, self.show_at, self.cache_at, waiting].into_iter().flatten().min()
+        [write, self.held_until, self.show_at, self.cache_at, self.waiting.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(crate) fn show(&mut self) {
