@@ -12,10 +12,7 @@ use kube::{
     Api, Client,
     api::ListParams,
     core::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event},
-    },
+    runtime::watcher::{self, Event},
 };
 use tokio::{
     sync::{Notify, mpsc},
@@ -24,7 +21,7 @@ use tokio::{
 
 use crate::{
     discover::{Served, discover},
-    watch::{Pauses, of_client},
+    watch::{Pauses, events, of_client},
 };
 
 /// The CRD whose annotations tell the version and the channel of all.
@@ -152,8 +149,7 @@ impl Explorer {
 /// Follows the CRDs until nobody listens.
 pub(crate) async fn follow_bundle(client: Client, again: Arc<Notify>, found: mpsc::Sender<Found>) {
     let api = Api::<PartialObjectMeta<CustomResourceDefinition>>::all(client);
-    let events = watcher::watcher(api, watcher::Config::default()).backoff(Pauses::new());
-    let mut events = std::pin::pin!(events);
+    let mut events = std::pin::pin!(events(api, watcher::Config::default()));
     let mut bundle: Option<Bundle> = None;
     let mut told = None;
     let mut listed = false;

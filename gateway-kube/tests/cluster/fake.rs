@@ -60,6 +60,8 @@ pub(crate) struct State {
     events: Vec<(u64, &'static str, Id, Value)>,
     /// Versions up to this one are forgotten.
     compacted: u64,
+    /// Whether a watch from a forgotten version is refused at once.
+    pub(crate) refuses_forgotten: bool,
     /// Counts the times that all watches were cut off.
     cuts: u64,
     /// Counts the times that nothing was heard of all watches any more.
@@ -96,6 +98,7 @@ impl Fake {
             objects: BTreeMap::new(),
             events: Vec::new(),
             compacted: 0,
+            refuses_forgotten: false,
             cuts: 0,
             hushes: 0,
             requests: Vec::new(),
@@ -366,6 +369,10 @@ impl Fake {
 
     fn watch(&self, of: Id, query: &BTreeMap<String, String>) -> Answer {
         let since = query.get("resourceVersion").and_then(|version| version.parse().ok());
+        let forgotten = since.unwrap_or(0) < self.state().compacted;
+        if forgotten && self.state().refuses_forgotten {
+            return failure(410);
+        }
         let chosen = Chosen::of(query);
         let State { cuts, hushes, .. } = *self.state();
         let start = (self.clone(), since.unwrap_or(0_u64), self.changed.subscribe());

@@ -80,7 +80,10 @@ fn a_class_claims_what_the_installed_channel_has() {
         fake.until(|fake| features(fake) == ["Gateway", "HTTPRoute"]).await;
         fake.install("experimental");
         fake.until(|fake| features(fake) == ["Gateway", "HTTPRoute", "HTTPRouteRetry"]).await;
+        // In one moment, so that only a new list tells it.
         fake.install("standard");
+        fake.state().refuses_forgotten = true;
+        fake.cut(true);
         fake.until(|fake| features(fake) == ["Gateway", "HTTPRoute"]).await;
         replica.end().await;
     });
