@@ -223,7 +223,8 @@ fn is_stale(error: &watcher::Error) -> bool {
     )
 }
 
-fn failure(error: &watcher::Error) -> Failure {
+/// Of a watch.
+pub(crate) fn failure(error: &watcher::Error) -> Failure {
     let (code, text) = match error {
         watcher::Error::WatchError(status) => (Some(status.code), status.message.clone()),
         watcher::Error::InitialListFailed(error)

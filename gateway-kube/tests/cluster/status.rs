@@ -90,6 +90,39 @@ fn a_class_claims_what_the_installed_channel_has() {
 }
 
 #[test]
+fn a_class_claims_nothing_before_the_channel_is_known() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        for code in [503, 500, 429] {
+            fake.state().faults.push(("/customresourcedefinitions", code));
+        }
+        let replica = Replica::start(&fake);
+        fake.until(|fake| !features(fake).is_empty()).await;
+        assert_eq!(features(&fake), ["Gateway", "HTTPRoute", "HTTPRouteRetry"]);
+        replica.end().await;
+    });
+}
+
+#[test]
+fn without_any_list_of_definitions_the_rest_is_served() {
+    run(async {
+        for code in [403, 500] {
+            let fake = Fake::new();
+            fake.apply(CLASSES, class());
+            for _ in 0..50 {
+                fake.state().faults.push(("/customresourcedefinitions", code));
+            }
+            let replica = Replica::start(&fake);
+            let at = Instant::now();
+            fake.until(|fake| fake.get(CLASSES, "", "ours")["status"].is_object()).await;
+            assert!(code == 500 || at.elapsed() < Duration::from_secs(1), "{:?}", at.elapsed());
+            replica.end().await;
+        }
+    });
+}
+
+#[test]
 fn nothing_is_written_when_nothing_differs() {
     run(async {
         let fake = Fake::new();
