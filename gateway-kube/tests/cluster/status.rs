@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gateway_core::api::{Kind, ObjectKey};
+use gateway_kube::Notice;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -268,6 +269,53 @@ fn an_event_tells_what_begins_to_fail_and_only_then() {
             (&json!("NoMatchingParent"), &json!("Warning"))
         );
         assert_eq!(event["regarding"]["name"], "a");
+        replica.end().await;
+    });
+}
+
+#[test]
+fn events_that_are_never_answered_hold_up_no_status() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.state().silent.push("/events");
+        let names: Vec<String> = (0..40).map(|at| format!("r{at}")).collect();
+        for name in &names {
+            let mut lost = route(name, "gw");
+            lost["spec"]["parentRefs"][0]["sectionName"] = "https".into();
+            fake.apply(ROUTES, lost);
+        }
+        let replica = Replica::start(&fake);
+        let at = Instant::now();
+        fake.until(|fake| names.iter().all(|name| parents(fake, name)[0].is_object())).await;
+        assert!(at.elapsed() < Duration::from_secs(3), "{:?}", at.elapsed());
+        sleep(Duration::from_secs(20)).await;
+        fake.apply(ROUTES, route("late", "gw"));
+        fake.until(|fake| is_accepted(fake, "late", 1)).await;
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(replica.told(|notice| matches!(notice, Notice::Eventless(_))), 1);
+        assert_eq!(replica.told(|notice| matches!(notice, Notice::Unwritten { .. })), 0);
+        replica.end().await;
+    });
+}
+
+#[test]
+fn a_status_that_is_refused_is_told_and_not_tried_again() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.apply(ROUTES, route("a", "gw"));
+        fake.state().faults.push(("httproutes/a/status", 422));
+        let replica = Replica::start(&fake);
+        sleep(Duration::from_secs(60)).await;
+        let told = |notice: &Notice| matches!(notice, Notice::Refused { .. });
+        assert_eq!((parents(&fake, "a"), replica.told(told)), (Value::Null, 1));
+        let mut moved = route("a", "gw");
+        moved["spec"]["hostnames"] = json!(["shop.example.com"]);
+        fake.apply(ROUTES, moved);
+        fake.until(|fake| is_accepted(fake, "a", 2)).await;
         replica.end().await;
     });
 }
