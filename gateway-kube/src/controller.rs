@@ -29,6 +29,7 @@ use tokio::{
 use crate::{
     address::{self, Claim, shown},
     balanced::Balancers,
+    cache,
     crd::Found,
     discover::Served,
     leadership::Leadership,
@@ -82,6 +83,7 @@ pub(crate) struct Controller<'p, P> {
     show_at: Option<Instant>,
     /// When what changed is kept on disk, or read from there as long as nothing is served.
     cache_at: Option<Instant>,
+    saves: cache::Turns,
     pub(crate) writer: Writer,
     /// Statuses that wait for the data plane, each with the time up to which.
     waiting: BTreeMap<ObjectKey, Instant>,
@@ -116,6 +118,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
                 Balancers::start(client.clone(), &settings.controller_name, balanced, notices)
             }),
             show_at: None,
+            saves: cache::Turns::default(),
             cache_at: settings.cache.as_ref().map(|_| Instant::now() + PATIENCE),
             writer: Writer::new(
                 client.clone(),
