@@ -101,6 +101,7 @@ pub(crate) struct Writer {
     running: FuturesUnordered<BoxFuture<'static, Written>>,
     busy: BTreeSet<Job>,
     failures: BTreeMap<Job, u32>,
+    /// When the last write of an object that is paced ended.
     last: BTreeMap<ObjectKey, Instant>,
     /// Statuses that the API server does not store as they were sent, by a hash of both sides.
     settled: BTreeMap<ObjectKey, u64>,
@@ -273,9 +274,6 @@ impl Writer {
             }
             self.waiting.remove(&job);
             if let Some(write) = self.write(&job, builder, store, served) {
-                if is_paced(job.key().kind) {
-                    self.last.insert(job.key().clone(), now);
-                }
                 self.busy.insert(job);
                 self.running.push(write);
             } else {
@@ -392,6 +390,10 @@ impl Writer {
         }
         self.busy.remove(&job);
         let key = job.key();
+        if is_paced(key.kind) {
+            // From its end on: nobody knows how long it was on its way.
+            self.last.insert(key.clone(), Instant::now());
+        }
         match outcome {
             Outcome::Done(version) => {
                 self.failures.remove(&job);

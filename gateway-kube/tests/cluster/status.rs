@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     CLASSES, GATEWAYS, ROUTES, US, class, condition,
-    fake::Fake,
+    fake::{Fake, Line},
     gateway, route,
     running::{Replica, run},
 };
@@ -238,6 +238,34 @@ fn a_gateway_is_written_once_a_second_at_most() {
         .await;
         // Two seconds of changes.
         assert!(writes(&fake) - before <= 4, "{}", writes(&fake) - before);
+        replica.end().await;
+    });
+}
+
+#[test]
+fn a_write_that_was_long_on_its_way_is_not_followed_closely() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        let line = Line::default();
+        let replica = Replica::start(&fake.over(&line));
+        let attached = |fake: &Fake| {
+            let listeners = &fake.get(GATEWAYS, "shop", "gw")["status"]["listeners"];
+            listeners[0]["attachedRoutes"].as_u64()
+        };
+        let delay = |delay| *line.delay.lock().expect("nobody panics while holding it") = delay;
+        fake.until(|fake| attached(fake) == Some(0)).await;
+        sleep(Duration::from_secs(5)).await;
+        delay(Duration::from_millis(900));
+        fake.apply(ROUTES, route("a", "gw"));
+        sleep(Duration::from_millis(500)).await;
+        delay(Duration::ZERO);
+        fake.apply(ROUTES, route("b", "gw"));
+        fake.until(|fake| attached(fake) == Some(1)).await;
+        let at = Instant::now();
+        fake.until(|fake| attached(fake) == Some(2)).await;
+        assert!(at.elapsed() >= Duration::from_secs(1), "{:?}", at.elapsed());
         replica.end().await;
     });
 }
