@@ -13,6 +13,7 @@ use std::{
     net::IpAddr,
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use gateway_core::{
@@ -43,15 +44,49 @@ struct Head {
     addresses: Vec<(String, String, IpAddr)>,
 }
 
-/// Writes the file anew.
-///
-/// # Errors
-/// If the folder cannot be written.
-pub(crate) fn save(
-    folder: &Path,
-    snapshot: &Snapshot,
-    own: &BTreeMap<ObjectKey, IpAddr>,
-) -> io::Result<()> {
+/// Hands out turns, so that of saves that overlap the latest wins.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    given: u64,
+    /// The latest turn that was taken.
+    taken: Arc<Mutex<u64>>,
+}
+
+/// The right to write the file, unless a later one was taken.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    number: u64,
+    taken: Arc<Mutex<u64>>,
+}
+
+impl Turns {
+    pub(crate) fn next(&mut self) -> Turn {
+        self.given += 1;
+        Turn { number: self.given, taken: Arc::clone(&self.taken) }
+    }
+}
+
+impl Turn {
+    /// Writes the file anew, once nobody else writes it.
+    ///
+    /// # Errors
+    /// If the folder cannot be written.
+    pub(crate) fn save(
+        self,
+        folder: &Path,
+        snapshot: &Snapshot,
+        own: &BTreeMap<ObjectKey, IpAddr>,
+    ) -> io::Result<()> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if *taken > self.number {
+            return Ok(());
+        }
+        *taken = self.number;
+        save(folder, snapshot, own)
+    }
+}
+
+fn save(folder: &Path, snapshot: &Snapshot, own: &BTreeMap<ObjectKey, IpAddr>) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let new = folder.join(format!("{FILE}.new"));
     let file =
@@ -146,7 +181,7 @@ mod tests {
     };
     use serde_json::json;
 
-    use super::{FILE, load, save};
+    use super::{FILE, Turns, load, save};
 
     #[test]
     fn what_was_written_is_read_and_nobody_else_reads_it() {
@@ -193,5 +228,29 @@ mod tests {
         assert_eq!((cached.own, cached.resources.as_slice()), (own, &resources[..]));
         fs::write(&file, "{\"version\": 999}\n").expect("the file can be written");
         assert!(load(folder.path()).expect("it can be read").is_none());
+    }
+
+    #[test]
+    fn of_saves_that_overlap_the_latest_wins() {
+        let folder = tempfile::tempdir().expect("a folder can be had");
+        let mut turns = Turns::default();
+        let own = |last: u8| {
+            BTreeMap::from([(ObjectKey::new(Kind::Gateway, "a", "gw"), [192, 0, 2, last].into())])
+        };
+        let mut saves: Vec<_> = (0..8).map(|at| (turns.next(), own(at))).collect();
+        // The last one first, and the others at once.
+        let (turn, latest) = saves.pop().expect("there are some");
+        let save = |turn: super::Turn, own| {
+            turn.save(folder.path(), &Snapshot::default(), &own)
+                .expect("the folder can be written");
+        };
+        save(turn, latest.clone());
+        std::thread::scope(|scope| {
+            for (turn, own) in saves {
+                scope.spawn(move || save(turn, own));
+            }
+        });
+        let cached = load(folder.path()).expect("it can be read").expect("it is there");
+        assert_eq!(cached.own, latest);
     }
 }

@@ -5,12 +5,17 @@
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
+use http::{Request, Response};
 use kube::{
     Client, Config,
+    client::{Body, ClientBuilder},
     config::{KubeConfigOptions, Kubeconfig},
 };
+use tower_layer::layer_fn;
+use tower_service::Service;
 
-use crate::error::Error;
+use crate::{error::Error, silence::Audible};
 
 /// Where the cluster is and who we are.
 #[derive(Clone, Debug, Default)]
@@ -33,13 +38,20 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-impl From<Client> for Connection {
-    fn from(client: Client) -> Self {
-        Self { client }
-    }
-}
-
 impl Connection {
+    /// Reaches the API server by a service that sends requests and authorizes them.
+    pub fn over<S, B>(service: S, namespace: &str) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let builder = ClientBuilder::new(service, namespace);
+        Self { client: builder.with_layer(&layer_fn(Audible)).build() }
+    }
+
     /// The namespace that the service account or the context names.
     #[must_use]
     pub fn namespace(&self) -> &str {
@@ -53,8 +65,8 @@ impl Connection {
 /// If there is no usable configuration.
 pub async fn connect(access: &Access) -> Result<Connection, Error> {
     let config = configuration(access).await?;
-    let client = Client::try_from(config).map_err(Error::Client)?;
-    Ok(Connection { client })
+    let builder = ClientBuilder::try_from(config).map_err(Error::Client)?;
+    Ok(Connection { client: builder.with_layer(&layer_fn(Audible)).build() })
 }
 
 async fn configuration(access: &Access) -> Result<Config, Error> {

@@ -31,6 +31,7 @@ use wait::Waiting;
 use crate::{
     address::{self, Claim, shown},
     balanced::Balancers,
+    cache,
     crd::Found,
     discover::Served,
     leadership::Leadership,
@@ -84,6 +85,7 @@ pub(crate) struct Controller<'p, P> {
     show_at: Option<Instant>,
     /// When what changed is kept on disk, or read from there as long as nothing is served.
     cache_at: Option<Instant>,
+    saves: cache::Turns,
     pub(crate) writer: Writer,
     /// Statuses that wait for the data plane.
     waiting: Waiting,
@@ -118,6 +120,7 @@ impl<'p, P: DataPlane> Controller<'p, P> {
                 Balancers::start(client.clone(), &settings.controller_name, balanced, notices)
             }),
             show_at: None,
+            saves: cache::Turns::default(),
             cache_at: settings.cache.as_ref().map(|_| Instant::now() + PATIENCE),
             writer: Writer::new(
                 client.clone(),

@@ -12,19 +12,16 @@ use kube::{
     Api, Client,
     api::ListParams,
     core::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event},
-    },
+    runtime::watcher::{self, Event},
 };
 use tokio::{
     sync::{Notify, mpsc},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
     discover::{Served, discover},
-    watch::{Pauses, of_client},
+    watch::{Pauses, events, failure, of_client},
 };
 
 /// The CRD whose annotations tell the version and the channel of all.
@@ -39,6 +36,9 @@ const GROUPS: &[&str] = &[".gateway.networking.k8s.io", ".gateway.networking.x-k
 
 /// How often one looks without being told.
 const ROUND: Duration = Duration::from_secs(30);
+
+/// How long the CRDs may fail to be listed before one begins without them.
+const UNLISTED: Duration = Duration::from_secs(15);
 
 /// When one looks after a CRD changed: the API server needs a moment to serve it.
 const AFTER_CHANGE: &[Duration] = &[
@@ -152,11 +152,11 @@ impl Explorer {
 /// Follows the CRDs until nobody listens.
 pub(crate) async fn follow_bundle(client: Client, again: Arc<Notify>, found: mpsc::Sender<Found>) {
     let api = Api::<PartialObjectMeta<CustomResourceDefinition>>::all(client);
-    let events = watcher::watcher(api, watcher::Config::default()).backoff(Pauses::new());
-    let mut events = std::pin::pin!(events);
+    let mut events = std::pin::pin!(events(api, watcher::Config::default()));
     let mut bundle: Option<Bundle> = None;
     let mut told = None;
     let mut listed = false;
+    let mut refusals = Refusals { since: None };
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Apply(crd) | Event::InitApply(crd)) if is_ours(&crd) => {
@@ -168,8 +168,7 @@ pub(crate) async fn follow_bundle(client: Client, again: Arc<Notify>, found: mps
             Ok(Event::Delete(crd)) if is_ours(&crd) => again.notify_one(),
             Ok(Event::InitDone) => listed = true,
             Ok(_) => continue,
-            // Without the right to look they stay unknown.
-            Err(_) => listed = true,
+            Err(error) => listed = listed || refusals.are_final(failure(&error).code),
         }
         if listed && told.as_ref() != Some(&bundle) {
             told = Some(bundle.clone());
@@ -180,6 +179,26 @@ pub(crate) async fn follow_bundle(client: Client, again: Arc<Notify>, found: mps
     }
     // A watcher never ends by itself; should it, they are what was seen last.
     sleep(ROUND).await;
+}
+
+/// Answers instead of the first list.
+struct Refusals {
+    since: Option<Instant>,
+}
+
+impl Refusals {
+    /// Whether the CRDs stay unknown, after one more of them. An API server that just starts is
+    /// waited for, also if others than itself answer that it does.
+    fn are_final(&mut self, code: Option<u16>) -> bool {
+        match code {
+            Some(401 | 403) => true,
+            Some(_) => self.since.get_or_insert_with(Instant::now).elapsed() >= UNLISTED,
+            None => {
+                self.since = None;
+                false
+            }
+        }
+    }
 }
 
 fn is_ours(crd: &PartialObjectMeta<CustomResourceDefinition>) -> bool {

@@ -35,6 +35,7 @@ pub mod rbac;
 mod reference;
 mod run;
 mod signpost;
+mod silence;
 mod store;
 mod unreadable;
 mod watch;

@@ -44,6 +44,13 @@ pub enum Notice {
         /// Why.
         error: String,
     },
+    /// The API server does not take a status; it is not tried again before something changes.
+    Refused {
+        /// The object.
+        key: ObjectKey,
+        /// Why.
+        error: String,
+    },
     /// The status of an object has no room for all that we would say.
     Full(ObjectKey),
     /// Whether this replica writes status from now on.
@@ -128,6 +135,11 @@ impl fmt::Display for Notice {
             Self::Unwritten { key, error } => {
                 write!(f, "cannot write the status of {key}, trying again: {error}")
             }
+            Self::Refused { key, error } => write!(
+                f,
+                "the API server refuses the status of {key}, which stays as it was until something \
+                 changes: {error}"
+            ),
             Self::Full(key) => {
                 write!(f, "the status of {key} is full with entries of other controllers")
             }

@@ -5,14 +5,15 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Debug,
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt, stream};
 use gateway_core::api::{Kind, ObjectKey};
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     core::{ApiResource, DynamicObject},
     runtime::{
         WatchStreamExt,
@@ -20,7 +21,8 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use serde::de::DeserializeOwned;
+use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
 use crate::object::{self, Read};
 
@@ -163,32 +165,53 @@ async fn watch(
             config.fields(&format!("metadata.name={}", key.name)),
         ),
     };
-    loop {
-        let events = watcher::watcher(api.clone(), config.clone()).backoff(Pauses::new());
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
-            let (news, stale) = match event {
-                Ok(Event::Init) => (News::Listing, false),
-                Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                    (News::Object(object::read(kind, object)), false)
-                }
-                Ok(Event::Delete(object)) => (News::Gone(object::key(kind, &object)), false),
-                Ok(Event::InitDone) => (News::Listed, false),
-                // Connections break; only if no new one can be had is that news.
-                Err(watcher::Error::WatchFailed(_)) => continue,
-                Err(error) => {
-                    let stale = is_stale(&error);
-                    (News::Failed(failure(&error)), stale)
-                }
-            };
-            if messages.send(Message { watch, news }).await.is_err() {
-                return;
+    let mut events = std::pin::pin!(events(api, config));
+    while let Some(event) = events.next().await {
+        let news = match event {
+            Ok(Event::Init) => News::Listing,
+            Ok(Event::Apply(object) | Event::InitApply(object)) => {
+                News::Object(object::read(kind, object))
             }
-            if stale {
-                break;
-            }
+            Ok(Event::Delete(object)) => News::Gone(object::key(kind, &object)),
+            Ok(Event::InitDone) => News::Listed,
+            Err(error) => News::Failed(failure(&error)),
+        };
+        if messages.send(Message { watch, news }).await.is_err() {
+            return;
         }
     }
+}
+
+/// What happens to objects, for ever. Requests that fail are told and repeated after a pause; that
+/// connections break or that a watch has to begin with a new list is no news.
+pub(crate) fn events<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let begin =
+        move || watcher::watcher(api.clone(), config.clone()).backoff(Pauses::new()).boxed();
+    let start = (begin(), Pauses::new(), begin);
+    stream::unfold(start, |(mut events, mut pauses, begin)| async move {
+        loop {
+            match events.next().await? {
+                // Only if no new connection can be had is that news.
+                Err(watcher::Error::WatchFailed(_)) => {}
+                Err(error) if is_stale(&error) => {
+                    sleep(pauses.next().unwrap_or(PAUSES.1)).await;
+                    events = begin();
+                }
+                event => {
+                    if matches!(event, Ok(Event::Apply(_) | Event::Delete(_))) {
+                        pauses.reset();
+                    }
+                    return Some((event, (events, pauses, begin)));
+                }
+            }
+        }
+    })
 }
 
 /// Whether the place that the watch wants to go on from is no longer known, so that only a new
@@ -200,7 +223,8 @@ fn is_stale(error: &watcher::Error) -> bool {
     )
 }
 
-fn failure(error: &watcher::Error) -> Failure {
+/// Of a watch.
+pub(crate) fn failure(error: &watcher::Error) -> Failure {
     let (code, text) = match error {
         watcher::Error::WatchError(status) => (Some(status.code), status.message.clone()),
         watcher::Error::InitialListFailed(error)

@@ -15,7 +15,11 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, FuturesUnordered},
+};
 use gateway_core::{
     api::{Kind, ObjectKey},
     build::Builder,
@@ -29,10 +33,10 @@ use kube::{
     runtime::events::{Recorder, Reporter},
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    complaint,
+    complaint::{self, Complaint},
     discover::Served,
     finalizer,
     leadership::{Halt, Leadership},
@@ -50,9 +54,18 @@ const AT_ONCE: usize = 16;
 /// How long a write may take.
 const REQUEST: Duration = Duration::from_secs(10);
 
+/// Complaints that wait to become Events. What does not fit is dropped: statuses say the same.
+const COMPLAINTS: usize = 1024;
+
+/// Objects whose complaints are published at a time.
+const PUBLISHED_AT_ONCE: usize = 4;
+
 /// How often a Gateway or ListenerSet is written: each of its routes changes the number that it
 /// shows.
 const PACE: Duration = Duration::from_secs(1);
+
+/// What is told of a write that takes too long.
+const LATE: &str = "the API server does not answer in time";
 
 /// Whose fields these are, for `metadata.managedFields`.
 const FIELD_MANAGER: &str = "gateway";
@@ -88,6 +101,7 @@ pub(crate) struct Writer {
     running: FuturesUnordered<BoxFuture<'static, Written>>,
     busy: BTreeSet<Job>,
     failures: BTreeMap<Job, u32>,
+    /// When the last write of an object that is paced ended.
     last: BTreeMap<ObjectKey, Instant>,
     /// Statuses that the API server does not store as they were sent, by a hash of both sides.
     settled: BTreeMap<ObjectKey, u64>,
@@ -96,13 +110,61 @@ pub(crate) struct Writer {
     seed: RandomState,
 }
 
-/// Where complaints go.
+/// Where complaints go. They neither wait for writes of statuses nor hold them up.
 #[derive(Clone)]
 struct Events {
-    recorder: Recorder,
+    queue: mpsc::Sender<Filed>,
     controller: String,
-    /// Why the last one could not be written, until it is told.
+    /// Why one could not be written, until it is told.
     failed: Arc<OnceLock<String>>,
+}
+
+/// Complaints about an object.
+struct Filed {
+    key: ObjectKey,
+    object: DynamicObject,
+    complaints: Vec<Complaint>,
+}
+
+impl Events {
+    /// Publishes until nobody has this any more.
+    fn start(client: Client, controller: &str, leadership: Leadership) -> Self {
+        let reporter = Reporter { controller: controller.to_owned(), instance: None };
+        let recorder = Recorder::new(client, reporter);
+        let (queue, filed) = mpsc::channel(COMPLAINTS);
+        let failed = Arc::<OnceLock<String>>::default();
+        let why = Arc::clone(&failed);
+        let filed = stream::unfold(filed, |mut filed| async { Some((filed.recv().await?, filed)) });
+        let published = filed.for_each_concurrent(PUBLISHED_AT_ONCE, move |filed| {
+            let (recorder, leadership, why) =
+                (recorder.clone(), leadership.clone(), Arc::clone(&why));
+            async move {
+                if let Err(error) = publish(&recorder, &leadership, filed).await {
+                    // Only the first failure is told; others would say the same.
+                    let _ = why.set(error);
+                }
+            }
+        });
+        tokio::spawn(published);
+        Self { queue, controller: controller.to_owned(), failed }
+    }
+
+    fn file(&self, key: ObjectKey, object: DynamicObject, before: &Value, after: &Value) {
+        let complaints = complaint::complaints(&self.controller, before, after);
+        if !complaints.is_empty() {
+            let _ = self.queue.try_send(Filed { key, object, complaints });
+        }
+    }
+}
+
+async fn publish(recorder: &Recorder, leadership: &Leadership, filed: Filed) -> Result<(), String> {
+    let Filed { key, object, complaints } = filed;
+    let published = complaint::publish(recorder, &key, &object, complaints);
+    match leadership.within(REQUEST, published).await {
+        Ok(published) => published.map_err(|error| of_client(&error).text),
+        Err(Halt::Late) => Err(LATE.to_owned()),
+        Err(Halt::Lost) => Ok(()),
+    }
 }
 
 /// What became of a write.
@@ -135,9 +197,7 @@ impl Writer {
         notices: Notices,
         leadership: Leadership,
     ) -> Self {
-        let reporter = Reporter { controller: controller.clone(), instance: None };
-        let recorder = Recorder::new(client.clone(), reporter);
-        let events = Events { recorder, controller: controller.clone(), failed: Arc::default() };
+        let events = Events::start(client.clone(), &controller, leadership.clone());
         Self {
             client,
             controller,
@@ -214,9 +274,6 @@ impl Writer {
             }
             self.waiting.remove(&job);
             if let Some(write) = self.write(&job, builder, store, served) {
-                if is_paced(job.key().kind) {
-                    self.last.insert(job.key().clone(), now);
-                }
                 self.busy.insert(job);
                 self.running.push(write);
             } else {
@@ -266,9 +323,7 @@ impl Writer {
         Some(Box::pin(async move {
             let outcome = match leadership.within(REQUEST, outcome).await {
                 Ok(outcome) => outcome,
-                Err(Halt::Late) => {
-                    Outcome::Failed("the API server does not answer in time".to_owned())
-                }
+                Err(Halt::Late) => Outcome::Failed(LATE.to_owned()),
                 Err(Halt::Lost) => Outcome::Unled,
             };
             Written { job, wanted, outcome }
@@ -335,6 +390,10 @@ impl Writer {
         }
         self.busy.remove(&job);
         let key = job.key();
+        if is_paced(key.kind) {
+            // From its end on: nobody knows how long it was on its way.
+            self.last.insert(key.clone(), Instant::now());
+        }
         match outcome {
             Outcome::Done(version) => {
                 self.failures.remove(&job);
@@ -354,7 +413,7 @@ impl Writer {
             }
             Outcome::Refused(error) => {
                 self.failures.remove(&job);
-                (self.notices)(Notice::Unwritten { key: key.clone(), error });
+                (self.notices)(Notice::Refused { key: key.clone(), error });
             }
             // Whoever leads writes it; should it be us again, we do.
             Outcome::Unled => self.again(job),
@@ -411,11 +470,7 @@ async fn write_status(
         Err(error) => return refused(&api, &key.name, &error).await,
     };
     let version = Version::of(&object);
-    let complaints = complaint::complaints(&events.controller, &before, &version.status());
-    if let Err(error) = complaint::publish(&events.recorder, &key, &object, complaints).await {
-        // Only the first failure is told; others would say the same.
-        let _ = events.failed.set(of_client(&error).text);
-    }
+    events.file(key, object, &before, &version.status());
     Outcome::Done(Some(version))
 }
 

@@ -46,10 +46,11 @@ impl<P: DataPlane> Controller<'_, P> {
             Placement::Address(address) => Some((key.clone(), *address)),
             Placement::Ports(_) => None,
         });
+        let turn = self.saves.next();
         let (snapshot, own) = (self.builder.snapshot().clone(), own.collect());
         // The loop goes on while the disk is slow; the runtime waits for it at the end.
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = cache::save(&folder, &snapshot, &own) {
+            if let Err(error) = turn.save(&folder, &snapshot, &own) {
                 notices(Notice::Uncached(error.to_string()));
             }
         });

@@ -20,10 +20,7 @@ use kube::{
     Api, Client,
     api::ListParams,
     core::DynamicObject,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event},
-    },
+    runtime::watcher::{self, Event},
 };
 use serde_json::Value;
 use tokio::{
@@ -44,7 +41,7 @@ use super::{
 use crate::{
     leadership::{Halt, Leadership},
     notice::{Notice, Notices},
-    watch::{Pauses, of_client},
+    watch::{Pauses, events, of_client},
 };
 
 /// Writes at a time.
@@ -144,8 +141,7 @@ async fn follow(
     news: mpsc::Sender<News>,
 ) {
     let config = watcher::Config::default().labels(&selector);
-    let events = watcher::watcher(api, config).backoff(Pauses::new());
-    let mut events = std::pin::pin!(events);
+    let mut events = std::pin::pin!(events(api, config));
     while let Some(event) = events.next().await {
         if news.send((kind, event)).await.is_err() {
             return;

@@ -142,6 +142,11 @@ fn what_somebody_changes_is_put_back_and_what_is_wanted_no_more_is_removed() {
             .await;
         fake.delete(SERVICES, "shop", "public-ours");
         fake.until(|fake| !fake.get(SERVICES, "shop", "public-ours").is_null()).await;
+        // In one moment, so that only a new list tells it.
+        fake.delete(SERVICES, "shop", "public-ours");
+        fake.state().refuses_forgotten = true;
+        fake.cut(true);
+        fake.until(|fake| !fake.get(SERVICES, "shop", "public-ours").is_null()).await;
 
         let mut gateway = owned("public");
         gateway["spec"]["infrastructure"] = json!({

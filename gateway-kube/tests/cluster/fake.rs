@@ -60,8 +60,12 @@ pub(crate) struct State {
     events: Vec<(u64, &'static str, Id, Value)>,
     /// Versions up to this one are forgotten.
     compacted: u64,
+    /// Whether a watch from a forgotten version is refused at once.
+    pub(crate) refuses_forgotten: bool,
     /// Counts the times that all watches were cut off.
     cuts: u64,
+    /// Counts the times that nothing was heard of all watches any more.
+    hushes: u64,
     /// The requests so far, as `METHOD path`, with their bodies.
     pub(crate) requests: Vec<(String, Value)>,
     /// Answers instead of the right ones, each once: a part of `METHOD path`, and the status.
@@ -94,7 +98,9 @@ impl Fake {
             objects: BTreeMap::new(),
             events: Vec::new(),
             compacted: 0,
+            refuses_forgotten: false,
             cuts: 0,
+            hushes: 0,
             requests: Vec::new(),
             faults: Vec::new(),
             // As all quantities, this one has one way to be written.
@@ -136,7 +142,7 @@ impl Fake {
     }
 
     pub(crate) fn connection(&self) -> Connection {
-        kube::Client::new(self.clone(), "default").into()
+        Connection::over(self.clone(), "default")
     }
 
     /// The same API server over another line.
@@ -230,6 +236,12 @@ impl Fake {
             state.events.clear();
         }
         drop(state);
+        self.bump();
+    }
+
+    /// Lets all watches stay open, and says nothing on them any more.
+    pub(crate) fn hush(&self) {
+        self.state().hushes += 1;
         self.bump();
     }
 
@@ -357,8 +369,12 @@ impl Fake {
 
     fn watch(&self, of: Id, query: &BTreeMap<String, String>) -> Answer {
         let since = query.get("resourceVersion").and_then(|version| version.parse().ok());
+        let forgotten = since.unwrap_or(0) < self.state().compacted;
+        if forgotten && self.state().refuses_forgotten {
+            return failure(410);
+        }
         let chosen = Chosen::of(query);
-        let cuts = self.state().cuts;
+        let State { cuts, hushes, .. } = *self.state();
         let start = (self.clone(), since.unwrap_or(0_u64), self.changed.subscribe());
         let events = stream::unfold(start, move |(fake, since, mut changed)| {
             let (of, chosen) = (of.clone(), chosen.clone());
@@ -370,11 +386,14 @@ impl Fake {
                         if state.cuts != cuts {
                             return None;
                         }
-                        if since < state.compacted {
+                        if state.hushes != hushes {
+                            None
+                        } else if since < state.compacted {
                             let gone = json!({"type": "ERROR", "object": status(410)});
                             return Some((gone, (fake.clone(), u64::MAX, changed)));
+                        } else {
+                            state.next(&of, &chosen, since)
                         }
-                        state.next(&of, &chosen, since)
                     };
                     if let Some((version, event)) = next {
                         return Some((event, (fake, version, changed)));

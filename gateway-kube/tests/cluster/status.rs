@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use gateway_core::api::{Kind, ObjectKey};
+use gateway_kube::Notice;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
     CLASSES, GATEWAYS, ROUTES, US, class, condition,
-    fake::Fake,
+    fake::{Fake, Line},
     gateway, route,
     running::{Replica, run},
 };
@@ -80,9 +81,45 @@ fn a_class_claims_what_the_installed_channel_has() {
         fake.until(|fake| features(fake) == ["Gateway", "HTTPRoute"]).await;
         fake.install("experimental");
         fake.until(|fake| features(fake) == ["Gateway", "HTTPRoute", "HTTPRouteRetry"]).await;
+        // In one moment, so that only a new list tells it.
         fake.install("standard");
+        fake.state().refuses_forgotten = true;
+        fake.cut(true);
         fake.until(|fake| features(fake) == ["Gateway", "HTTPRoute"]).await;
         replica.end().await;
+    });
+}
+
+#[test]
+fn a_class_claims_nothing_before_the_channel_is_known() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        for code in [503, 500, 429] {
+            fake.state().faults.push(("/customresourcedefinitions", code));
+        }
+        let replica = Replica::start(&fake);
+        fake.until(|fake| !features(fake).is_empty()).await;
+        assert_eq!(features(&fake), ["Gateway", "HTTPRoute", "HTTPRouteRetry"]);
+        replica.end().await;
+    });
+}
+
+#[test]
+fn without_any_list_of_definitions_the_rest_is_served() {
+    run(async {
+        for code in [403, 500] {
+            let fake = Fake::new();
+            fake.apply(CLASSES, class());
+            for _ in 0..50 {
+                fake.state().faults.push(("/customresourcedefinitions", code));
+            }
+            let replica = Replica::start(&fake);
+            let at = Instant::now();
+            fake.until(|fake| fake.get(CLASSES, "", "ours")["status"].is_object()).await;
+            assert!(code == 500 || at.elapsed() < Duration::from_secs(1), "{:?}", at.elapsed());
+            replica.end().await;
+        }
     });
 }
 
@@ -206,6 +243,34 @@ fn a_gateway_is_written_once_a_second_at_most() {
 }
 
 #[test]
+fn a_write_that_was_long_on_its_way_is_not_followed_closely() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        let line = Line::default();
+        let replica = Replica::start(&fake.over(&line));
+        let attached = |fake: &Fake| {
+            let listeners = &fake.get(GATEWAYS, "shop", "gw")["status"]["listeners"];
+            listeners[0]["attachedRoutes"].as_u64()
+        };
+        let delay = |delay| *line.delay.lock().expect("nobody panics while holding it") = delay;
+        fake.until(|fake| attached(fake) == Some(0)).await;
+        sleep(Duration::from_secs(5)).await;
+        delay(Duration::from_millis(900));
+        fake.apply(ROUTES, route("a", "gw"));
+        sleep(Duration::from_millis(500)).await;
+        delay(Duration::ZERO);
+        fake.apply(ROUTES, route("b", "gw"));
+        fake.until(|fake| attached(fake) == Some(1)).await;
+        let at = Instant::now();
+        fake.until(|fake| attached(fake) == Some(2)).await;
+        assert!(at.elapsed() >= Duration::from_secs(1), "{:?}", at.elapsed());
+        replica.end().await;
+    });
+}
+
+#[test]
 fn an_event_tells_what_begins_to_fail_and_only_then() {
     run(async {
         let fake = Fake::new();
@@ -232,6 +297,53 @@ fn an_event_tells_what_begins_to_fail_and_only_then() {
             (&json!("NoMatchingParent"), &json!("Warning"))
         );
         assert_eq!(event["regarding"]["name"], "a");
+        replica.end().await;
+    });
+}
+
+#[test]
+fn events_that_are_never_answered_hold_up_no_status() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.state().silent.push("/events");
+        let names: Vec<String> = (0..40).map(|at| format!("r{at}")).collect();
+        for name in &names {
+            let mut lost = route(name, "gw");
+            lost["spec"]["parentRefs"][0]["sectionName"] = "https".into();
+            fake.apply(ROUTES, lost);
+        }
+        let replica = Replica::start(&fake);
+        let at = Instant::now();
+        fake.until(|fake| names.iter().all(|name| parents(fake, name)[0].is_object())).await;
+        assert!(at.elapsed() < Duration::from_secs(3), "{:?}", at.elapsed());
+        sleep(Duration::from_secs(20)).await;
+        fake.apply(ROUTES, route("late", "gw"));
+        fake.until(|fake| is_accepted(fake, "late", 1)).await;
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(replica.told(|notice| matches!(notice, Notice::Eventless(_))), 1);
+        assert_eq!(replica.told(|notice| matches!(notice, Notice::Unwritten { .. })), 0);
+        replica.end().await;
+    });
+}
+
+#[test]
+fn a_status_that_is_refused_is_told_and_not_tried_again() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, gateway("gw"));
+        fake.apply(ROUTES, route("a", "gw"));
+        fake.state().faults.push(("httproutes/a/status", 422));
+        let replica = Replica::start(&fake);
+        sleep(Duration::from_secs(60)).await;
+        let told = |notice: &Notice| matches!(notice, Notice::Refused { .. });
+        assert_eq!((parents(&fake, "a"), replica.told(told)), (Value::Null, 1));
+        let mut moved = route("a", "gw");
+        moved["spec"]["hostnames"] = json!(["shop.example.com"]);
+        fake.apply(ROUTES, moved);
+        fake.until(|fake| is_accepted(fake, "a", 2)).await;
         replica.end().await;
     });
 }

@@ -61,6 +61,33 @@ fn without_api_server_all_goes_on() {
 }
 
 #[test]
+fn an_api_server_that_falls_silent_is_asked_anew() {
+    run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        fake.apply(GATEWAYS, secure("gw", "cert"));
+        fake.state().silent.push("/httproutes");
+        let replica = Replica::start(&fake);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(replica.plane.served().serves, 0);
+        fake.state().silent.clear();
+        fake.until(|fake| fake.get(GATEWAYS, "shop", "gw")["status"].is_object()).await;
+        let told = |notice: &Notice| matches!(notice, Notice::Unwatched { .. });
+        let before = replica.told(told);
+        // Its connections stay open.
+        fake.hush();
+        fake.apply(ROUTES, route("a", "gw"));
+        fake.apply("/secrets", json!({"metadata": {"namespace": "shop", "name": "cert"}}));
+        fake.until(|fake| has_status(fake, "a")).await;
+        fake.install("standard");
+        sleep(Duration::from_secs(5)).await;
+        assert!(replica.plane.served().secrets.contains("cert"));
+        assert_eq!(replica.told(told), before, "there was nothing to tell");
+        replica.end().await;
+    });
+}
+
+#[test]
 fn kinds_that_are_missing_are_picked_up_when_they_appear() {
     run(async {
         let fake = Fake::new();
