@@ -21,7 +21,7 @@ use gateway_bin::{
     args::{self, Cli},
     cli::install::manifests,
 };
-use gateway_core::api::Gateway;
+use gateway_core::{api::Gateway, scope::ControllerScope};
 use gateway_kube::{
     dedicated::{GATEWAY_CLASS_NAME, GATEWAY_NAME, MANAGED_BY, PROBE_PORT, labels},
     rbac::{Right, Shape, rights},
@@ -174,11 +174,12 @@ fn the_program_may_do_what_it_does_and_nothing_else() {
                 granted.extend(rights_of(rule, own_namespace));
             }
         }
-        let needed = rights(match shape {
+        let shape_of = match shape {
             "shared" => Shape::Shared,
             "balanced" => Shape::Balanced,
             _ => Shape::Dedicated,
-        });
+        };
+        let needed = rights(shape_of, ControllerScope::DEFAULT_CONTROLLER);
         let said =
             |rights: BTreeSet<&Right>| rights.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(said(needed.difference(&granted).collect()), [""; 0], "missing in {shape}");

@@ -7,7 +7,9 @@ use std::{collections::BTreeSet, fmt};
 
 use gateway_core::api::Kind;
 
-use crate::{balanced, dedicated, discover::is_listed, object::has_status, signpost};
+use crate::{
+    balanced, dedicated, discover::is_listed, lease::Election, object::has_status, signpost,
+};
 
 /// The Secret with the authority of a controller of dedicated Gateways.
 pub const AUTHORITY_SECRET: &str = "gateway-config-authority";
@@ -46,9 +48,9 @@ pub enum Shape {
     Dedicated,
 }
 
-/// The rights that the program needs.
+/// The rights that the program needs under a controller name.
 #[must_use]
-pub fn rights(shape: Shape) -> BTreeSet<Right> {
+pub fn rights(shape: Shape, controller_name: &str) -> BTreeSet<Right> {
     let dedicated = shape == Shape::Dedicated;
     let mut all = Rights(BTreeSet::new());
     for kind in Kind::ALL.iter().copied().filter(|kind| *kind != Kind::XMesh) {
@@ -67,7 +69,10 @@ pub fn rights(shape: Shape) -> BTreeSet<Right> {
     let verbs = &["get", "list", "watch"];
     all.everywhere("apiextensions.k8s.io", "customresourcedefinitions", verbs);
     all.everywhere("events.k8s.io", "events", &["create", "patch"]);
-    all.own("coordination.k8s.io", "leases", &["create", "get", "update"], None);
+    let lease = Election::of(controller_name, "", "").name;
+    // What is created has no name yet by which it could be allowed.
+    all.own("coordination.k8s.io", "leases", &["create"], None);
+    all.own("coordination.k8s.io", "leases", &["get", "update"], Some(&lease));
     for kind in if dedicated { dedicated::KINDS } else { signpost::KINDS } {
         let verbs = &["create", "delete", "get", "list", "patch", "watch"];
         all.everywhere(kind.group(), kind.plural(), verbs);
@@ -148,7 +153,8 @@ mod tests {
 
     #[test]
     fn nothing_is_without_bounds() {
-        for right in [Shape::Balanced, Shape::Dedicated].into_iter().flat_map(rights) {
+        let shapes = [Shape::Balanced, Shape::Dedicated].into_iter();
+        for right in shapes.flat_map(|shape| rights(shape, "example.net/us")) {
             assert!(!right.resource.contains('*') && !right.verb.contains('*'), "{right}");
             let writes = !matches!(&*right.verb, "get" | "list" | "watch");
             assert!(right.resource != "secrets" || !writes || right.own_namespace, "{right}");

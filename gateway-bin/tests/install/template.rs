@@ -1,4 +1,5 @@
-//! As much of Helm's template language as the chart uses: values, `quote`, `if`, `if eq`, `range`.
+//! As much of Helm's template language as the chart uses: values, `quote`, `lower`, `replace`,
+//! `if`, `if eq`, `range`.
 //!
 //! Statements stand on lines of their own. What is anything else is an error, so that the chart stays
 //! as plain as this.
@@ -91,21 +92,28 @@ fn fill(line: &str, scope: &Value, item: Option<&Value>) -> Result<String, Strin
     while let Some((before, after)) = rest.split_once("{{") {
         let (expression, after) = after.split_once("}}").ok_or("an expression has no end")?;
         out.push_str(before);
-        let (path, quoted) = match expression.trim().split_once('|') {
-            Some((path, filter)) if filter.trim() == "quote" => (path.trim(), true),
-            Some((_, filter)) => return Err(format!("the filter {filter} is not known")),
-            None => (expression.trim(), false),
-        };
+        let mut parts = expression.split('|').map(str::trim);
+        let path = parts.next().unwrap_or_default();
         let text = match value(path, scope, item)? {
             Value::String(text) => text,
             Value::Number(number) => number.to_string(),
             other => return Err(format!("{path} is {other}")),
         };
-        out.push_str(&if quoted { format!("{text:?}") } else { text });
+        out.push_str(&parts.try_fold(text, |text, filter| filtered(&text, filter))?);
         rest = after;
     }
     out.push_str(rest);
     Ok(out)
+}
+
+fn filtered(text: &str, filter: &str) -> Result<String, String> {
+    let words: Vec<&str> = filter.split_whitespace().collect();
+    match &*words {
+        ["quote"] => Ok(format!("{text:?}")),
+        ["lower"] => Ok(text.to_lowercase()),
+        ["replace", from, to] => Ok(text.replace(from.trim_matches('"'), to.trim_matches('"'))),
+        _ => Err(format!("the filter {filter} is not known")),
+    }
 }
 
 fn value(path: &str, scope: &Value, item: Option<&Value>) -> Result<Value, String> {

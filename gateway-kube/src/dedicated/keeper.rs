@@ -59,8 +59,8 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 /// How often the addresses of nodes are read, if a Service needs them.
 const NODES: Duration = Duration::from_secs(60);
 
-/// How long that may take: nothing else is done meanwhile.
-const NODES_READ: Duration = Duration::from_secs(2);
+/// How long that may take.
+const NODES_READ: Duration = Duration::from_secs(10);
 
 /// What is known of the objects of each Gateway; none before all of them were listed.
 pub(crate) type Provisions = Option<Arc<BTreeMap<ObjectKey, Provision>>>;
@@ -126,7 +126,8 @@ pub(crate) async fn keep(client: Client, controller_name: String, kept: Kept, en
             Ok(()) = keeper.ends.leads.changed() => keeper.failed.clear(),
             Some(Ok(written)) = keeper.writes.join_next() => keeper.written(written),
             () = sleep_until(due) => {}
-            _ = nodes.tick() => keeper.nodes().await,
+            _ = nodes.tick() => keeper.read_nodes(),
+            Some(Ok(read)) = keeper.node_reads.join_next() => keeper.nodes_read(read),
         }
         keeper.settle();
     }
@@ -185,6 +186,8 @@ struct Keeper {
     /// When the next of the applies is due that have to wait.
     held_until: Option<Instant>,
     nodes: BTreeSet<String>,
+    /// The read of them that is under way, if one is.
+    node_reads: JoinSet<Result<BTreeSet<String>, String>>,
     seed: RandomState,
 }
 
@@ -207,6 +210,7 @@ impl Keeper {
             applied: Applied::default(),
             held_until: None,
             nodes: BTreeSet::new(),
+            node_reads: JoinSet::new(),
             seed: RandomState::new(),
         }
     }
@@ -257,21 +261,32 @@ impl Keeper {
         Some(id)
     }
 
-    /// Reads the addresses of nodes, if a Service of ours is reached by them.
-    async fn nodes(&mut self) {
+    /// Begins to read the addresses of nodes, if a Service of ours is reached by them.
+    fn read_nodes(&mut self) {
         let node_port = |object: &Value| object["spec"]["type"] == "NodePort";
-        if !self.seen.iter().any(|(id, seen)| id.kind == ObjectKind::Service && node_port(seen)) {
+        if !self.node_reads.is_empty()
+            || !self.seen.iter().any(|(id, seen)| id.kind == ObjectKind::Service && node_port(seen))
+        {
             return;
         }
         let nodes: Api<Node> = Api::all(self.client.clone());
-        match timeout(NODES_READ, nodes.list(&ListParams::default().match_any())).await {
-            Ok(Ok(list)) => self.nodes = list.items.iter().filter_map(node_address).collect(),
-            Ok(Err(error)) => {
-                let error = of_client(&error).text;
-                (self.ends.notices)(Notice::Unseen { objects: "Node objects".to_owned(), error });
+        self.node_reads.spawn(async move {
+            match timeout(NODES_READ, nodes.list(&ListParams::default().match_any())).await {
+                Ok(Ok(list)) => Ok(list.items.iter().filter_map(node_address).collect()),
+                Ok(Err(error)) => Err(of_client(&error).text),
+                Err(_) => Err("the API server does not answer in time".to_owned()),
             }
+        });
+    }
+
+    fn nodes_read(&mut self, read: Result<BTreeSet<String>, String>) {
+        match read {
+            Ok(nodes) => self.nodes = nodes,
             // They are read again soon.
-            Err(_) => {}
+            Err(error) => {
+                let objects = "Node objects".to_owned();
+                (self.ends.notices)(Notice::Unseen { objects, error });
+            }
         }
     }
 

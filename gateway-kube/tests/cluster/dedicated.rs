@@ -12,7 +12,10 @@ use gateway_kube::{
     dedicated::{Blueprint, Check, Fleet},
 };
 use serde_json::{Value, json};
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 use crate::{CLASSES, GATEWAYS, US, class, condition, fake::Fake, gateway, running};
 
@@ -121,6 +124,35 @@ fn a_gateway_gets_its_objects_and_is_programmed_once_they_serve() {
         fake.set_status(DEPLOYMENTS, "shop", "public-ours", json!({"availableReplicas": 0}));
         fake.until(|fake| programmed(fake, "public").0 == "False").await;
         assert!(programmed(&fake, "public").2.contains("no pod of the Deployment public-ours"));
+        permitted(&fake);
+    });
+}
+
+#[test]
+fn nodes_that_are_read_for_long_hold_nothing_up() {
+    running::run(async {
+        let fake = Fake::new();
+        fake.apply(CLASSES, class());
+        let mut gateway = owned("public");
+        gateway["spec"]["infrastructure"] = json!({
+            "parametersRef": {"group": "", "kind": "ConfigMap", "name": "parameters"},
+        });
+        fake.apply(GATEWAYS, gateway);
+        let map = json!({"metadata": {"namespace": "shop", "name": "parameters"}, "data": {"serviceType": "NodePort"}});
+        fake.apply(MAPS, map);
+        fake.state().silent.push("/nodes");
+        let replica = Replica::start(&fake);
+        let read =
+            |fake: &Fake| fake.state().requests.iter().any(|(line, _)| line.contains("/nodes"));
+        while !read(&fake) {
+            sleep(Duration::from_millis(100)).await;
+        }
+        let at = Instant::now();
+        fake.delete(DEPLOYMENTS, "shop", "public-ours");
+        fake.until(|fake| !fake.get(DEPLOYMENTS, "shop", "public-ours").is_null()).await;
+        assert!(at.elapsed() < Duration::from_secs(1), "{:?}", at.elapsed());
+        sleep(Duration::from_secs(15)).await;
+        assert!(replica.told("cannot watch Node objects"));
         permitted(&fake);
     });
 }

@@ -114,7 +114,7 @@ impl Fake {
         let fake = Self {
             state: Arc::new(Mutex::new(state)),
             changed: watch::Sender::new(0),
-            rights: Arc::new(rights(Shape::Dedicated)),
+            rights: Arc::new(rights(Shape::Dedicated, crate::US)),
             line: Line::default(),
         };
         fake.install("experimental");
@@ -137,7 +137,7 @@ impl Fake {
 
     /// Gives the rights of another shape.
     pub(crate) fn of_shape(mut self, shape: Shape) -> Self {
-        self.rights = Arc::new(rights(shape));
+        self.rights = Arc::new(rights(shape, crate::US));
         self
     }
 
