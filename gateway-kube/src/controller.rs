@@ -7,6 +7,7 @@
 
 mod keep;
 mod wait;
+mod writes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +24,7 @@ use gateway_core::{
 use kube::Client;
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use wait::Waiting;
@@ -40,7 +41,7 @@ use crate::{
     run::{DataPlane, Settings},
     store::{Store, Taken},
     watch::{Message, Target, Watches},
-    writer::{Job, Writer, Written},
+    writer::Writer,
 };
 
 /// Changes are taken together that follow each other this closely, ...
@@ -54,9 +55,6 @@ const HELD: Duration = Duration::from_secs(1);
 
 /// How long the API server has to answer before what the cache has is served.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long writes that are under way at the end may take.
-const LAST_WRITES: Duration = Duration::from_secs(2);
 
 pub(crate) struct Controller<'p, P> {
     client: Client,
@@ -387,65 +385,6 @@ impl<'p, P: DataPlane> Controller<'p, P> {
         if self.observed.as_ref().is_some_and(|observed| observed.binds.values().any(failed)) {
             self.serve().await;
         }
-    }
-
-    // === Out ===
-
-    /// Whether this replica is the one that writes. What the cache had may be older than what the
-    /// cluster has, so that nothing is written or removed by it.
-    fn writes(&self) -> bool {
-        self.leads && self.begun && self.leadership.holds()
-    }
-
-    fn tell_leadership(&mut self) {
-        let leadership = if self.writes() { &self.leadership } else { &Leadership::never() };
-        self.plane.lead(leadership);
-        if let Some(balancers) = &self.balancers {
-            balancers.lead(leadership);
-        }
-    }
-
-    /// Has every status compared with what is stored.
-    fn push_all(&mut self) {
-        if self.begun {
-            let keys = self.builder.status().iter().map(|(key, _)| key);
-            let keys: Vec<ObjectKey> = keys.chain(self.store.all_unreadable()).cloned().collect();
-            self.push(keys);
-            self.push_finalizers();
-        }
-    }
-
-    fn push_finalizers(&mut self) {
-        if self.writes() {
-            let classes = self.builder.snapshot().gateway_classes().iter();
-            let ours = classes
-                .filter(|(_, class)| self.settings.scope.owns_class(&class.spec.controller_name));
-            ours.for_each(|(key, _)| self.writer.push(Job::Finalizers(key.clone())));
-        }
-    }
-
-    pub(crate) fn write(&mut self) {
-        if let Some(served) = self.served.as_ref().filter(|_| self.writes()) {
-            self.writer.start(&self.builder, &self.store, served);
-        }
-    }
-
-    pub(crate) fn written(&mut self, written: Written) {
-        self.writer.finish(written, &mut self.store);
-    }
-
-    // === End ===
-
-    /// Lets writes that are under way come to their end.
-    pub(crate) async fn last_writes(&mut self) {
-        let last = async {
-            while self.writer.is_busy() {
-                let written = self.writer.next().await;
-                self.written(written);
-            }
-        };
-        // What is not written by then, the next leader writes.
-        let _ = timeout(LAST_WRITES, last).await;
     }
 }
 

@@ -7,36 +7,31 @@
 //! A patch names the version of the object that it was made for. So it never replaces what somebody
 //! wrote since; then the object is read again, and compared again.
 
+mod events;
+mod request;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, VecDeque},
     hash::{BuildHasher, RandomState},
-    sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use futures_util::{
-    StreamExt,
-    future::BoxFuture,
-    stream::{self, FuturesUnordered},
-};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use gateway_core::{
     api::{Kind, ObjectKey},
     build::Builder,
     resolve::ObjectStatus,
 };
 use k8s_openapi::jiff::{Timestamp, Unit};
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-    core::DynamicObject,
-    runtime::events::{Recorder, Reporter},
-};
+use kube::{Api, Client, core::DynamicObject};
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
+
+use events::Events;
+use request::{Outcome, write_finalizers, write_status};
 
 use crate::{
-    complaint::{self, Complaint},
     discover::Served,
     finalizer,
     leadership::{Halt, Leadership},
@@ -45,7 +40,7 @@ use crate::{
     object::Version,
     store::Store,
     unreadable,
-    watch::{Pauses, of_client},
+    watch::Pauses,
 };
 
 /// Writes that are under way at a time.
@@ -54,21 +49,12 @@ const AT_ONCE: usize = 16;
 /// How long a write may take.
 const REQUEST: Duration = Duration::from_secs(10);
 
-/// Complaints that wait to become Events. What does not fit is dropped: statuses say the same.
-const COMPLAINTS: usize = 1024;
-
-/// Objects whose complaints are published at a time.
-const PUBLISHED_AT_ONCE: usize = 4;
-
 /// How often a Gateway or ListenerSet is written: each of its routes changes the number that it
 /// shows.
 const PACE: Duration = Duration::from_secs(1);
 
 /// What is told of a write that takes too long.
 const LATE: &str = "the API server does not answer in time";
-
-/// Whose fields these are, for `metadata.managedFields`.
-const FIELD_MANAGER: &str = "gateway";
 
 /// What is to be written of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,84 +96,12 @@ pub(crate) struct Writer {
     seed: RandomState,
 }
 
-/// Where complaints go. They neither wait for writes of statuses nor hold them up.
-#[derive(Clone)]
-struct Events {
-    queue: mpsc::Sender<Filed>,
-    controller: String,
-    /// Why one could not be written, until it is told.
-    failed: Arc<OnceLock<String>>,
-}
-
-/// Complaints about an object.
-struct Filed {
-    key: ObjectKey,
-    object: DynamicObject,
-    complaints: Vec<Complaint>,
-}
-
-impl Events {
-    /// Publishes until nobody has this any more.
-    fn start(client: Client, controller: &str, leadership: Leadership) -> Self {
-        let reporter = Reporter { controller: controller.to_owned(), instance: None };
-        let recorder = Recorder::new(client, reporter);
-        let (queue, filed) = mpsc::channel(COMPLAINTS);
-        let failed = Arc::<OnceLock<String>>::default();
-        let why = Arc::clone(&failed);
-        let filed = stream::unfold(filed, |mut filed| async { Some((filed.recv().await?, filed)) });
-        let published = filed.for_each_concurrent(PUBLISHED_AT_ONCE, move |filed| {
-            let (recorder, leadership, why) =
-                (recorder.clone(), leadership.clone(), Arc::clone(&why));
-            async move {
-                if let Err(error) = publish(&recorder, &leadership, filed).await {
-                    // Only the first failure is told; others would say the same.
-                    let _ = why.set(error);
-                }
-            }
-        });
-        tokio::spawn(published);
-        Self { queue, controller: controller.to_owned(), failed }
-    }
-
-    fn file(&self, key: ObjectKey, object: DynamicObject, before: &Value, after: &Value) {
-        let complaints = complaint::complaints(&self.controller, before, after);
-        if !complaints.is_empty() {
-            let _ = self.queue.try_send(Filed { key, object, complaints });
-        }
-    }
-}
-
-async fn publish(recorder: &Recorder, leadership: &Leadership, filed: Filed) -> Result<(), String> {
-    let Filed { key, object, complaints } = filed;
-    let published = complaint::publish(recorder, &key, &object, complaints);
-    match leadership.within(REQUEST, published).await {
-        Ok(published) => published.map_err(|error| of_client(&error).text),
-        Err(Halt::Late) => Err(LATE.to_owned()),
-        Err(Halt::Lost) => Ok(()),
-    }
-}
-
 /// What became of a write.
 pub(crate) struct Written {
     job: Job,
     /// What was to be written, if it was a status.
     wanted: Option<ObjectStatus>,
     outcome: Outcome,
-}
-
-enum Outcome {
-    /// This is stored now.
-    Done(Option<Version>),
-    /// Somebody else wrote this in between.
-    Conflict(Version),
-    /// The object is gone.
-    Gone,
-    /// The API server will not take it.
-    Refused(String),
-    /// No answer, or one that another try may change.
-    Failed(String),
-    /// Another replica may lead by now.
-    Unled,
 }
 
 impl Writer {
@@ -454,58 +368,4 @@ fn is_paced(kind: Kind) -> bool {
 fn now() -> String {
     let now = Timestamp::now();
     now.round(Unit::Second).unwrap_or(now).to_string()
-}
-
-async fn write_status(
-    api: Api<DynamicObject>,
-    key: ObjectKey,
-    body: Value,
-    before: Value,
-    events: Events,
-) -> Outcome {
-    let params =
-        PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let object = match api.patch_status(&key.name, &params, &Patch::Merge(&body)).await {
-        Ok(object) => object,
-        Err(error) => return refused(&api, &key.name, &error).await,
-    };
-    let version = Version::of(&object);
-    events.file(key, object, &before, &version.status());
-    Outcome::Done(Some(version))
-}
-
-/// Reads and writes in one go: finalizers of others have to stay.
-async fn write_finalizers(api: Api<DynamicObject>, name: String, in_use: bool) -> Outcome {
-    let object = match api.get(&name).await {
-        Ok(object) => object,
-        Err(error) => return refused(&api, &name, &error).await,
-    };
-    let finalizers = object.metadata.finalizers.unwrap_or_default();
-    let Some(finalizers) = finalizer::patch(&finalizers, in_use) else {
-        return Outcome::Done(None);
-    };
-    let body = json!({"metadata": {
-        "resourceVersion": object.metadata.resource_version,
-        "finalizers": finalizers,
-    }});
-    let params =
-        PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    match api.patch(&name, &params, &Patch::Merge(&body)).await {
-        Ok(_) => Outcome::Done(None),
-        Err(error) => refused(&api, &name, &error).await,
-    }
-}
-
-async fn refused(api: &Api<DynamicObject>, name: &str, error: &kube::Error) -> Outcome {
-    let failure = of_client(error);
-    match failure.code {
-        Some(404) => Outcome::Gone,
-        Some(409) => match api.get_opt(name).await {
-            Ok(Some(object)) => Outcome::Conflict(Version::of(&object)),
-            Ok(None) => Outcome::Gone,
-            Err(error) => Outcome::Failed(of_client(&error).text),
-        },
-        Some(400 | 413 | 422) => Outcome::Refused(failure.text),
-        _ => Outcome::Failed(failure.text),
-    }
 }

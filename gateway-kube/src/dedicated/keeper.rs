@@ -6,6 +6,8 @@
 //! Whatever somebody else changes of an object is put back when the watch tells it (`applied` has
 //! the exceptions). A write that fails is tried again after a pause that doubles.
 
+mod nodes;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::RandomState,
@@ -15,10 +17,8 @@ use std::{
 
 use futures_util::StreamExt;
 use gateway_core::api::ObjectKey;
-use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client,
-    api::ListParams,
     core::DynamicObject,
     runtime::watcher::{self, Event},
 };
@@ -26,7 +26,7 @@ use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at},
 };
 
 use super::{
@@ -41,7 +41,7 @@ use super::{
 use crate::{
     leadership::{Halt, Leadership},
     notice::{Notice, Notices},
-    watch::{Pauses, events, of_client},
+    watch::{Pauses, events},
 };
 
 /// Writes at a time.
@@ -58,9 +58,6 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// How often the addresses of nodes are read, if a Service needs them.
 const NODES: Duration = Duration::from_secs(60);
-
-/// How long that may take.
-const NODES_READ: Duration = Duration::from_secs(10);
 
 /// What is known of the objects of each Gateway; none before all of them were listed.
 pub(crate) type Provisions = Option<Arc<BTreeMap<ObjectKey, Provision>>>;
@@ -261,35 +258,6 @@ impl Keeper {
         Some(id)
     }
 
-    /// Begins to read the addresses of nodes, if a Service of ours is reached by them.
-    fn read_nodes(&mut self) {
-        let node_port = |object: &Value| object["spec"]["type"] == "NodePort";
-        if !self.node_reads.is_empty()
-            || !self.seen.iter().any(|(id, seen)| id.kind == ObjectKind::Service && node_port(seen))
-        {
-            return;
-        }
-        let nodes: Api<Node> = Api::all(self.client.clone());
-        self.node_reads.spawn(async move {
-            match timeout(NODES_READ, nodes.list(&ListParams::default().match_any())).await {
-                Ok(Ok(list)) => Ok(list.items.iter().filter_map(node_address).collect()),
-                Ok(Err(error)) => Err(of_client(&error).text),
-                Err(_) => Err("the API server does not answer in time".to_owned()),
-            }
-        });
-    }
-
-    fn nodes_read(&mut self, read: Result<BTreeSet<String>, String>) {
-        match read {
-            Ok(nodes) => self.nodes = nodes,
-            // They are read again soon.
-            Err(error) => {
-                let objects = "Node objects".to_owned();
-                (self.ends.notices)(Notice::Unseen { objects, error });
-            }
-        }
-    }
-
     // === Out ===
 
     /// When a write is due again.
@@ -440,18 +408,4 @@ fn id(kind: ObjectKind, object: &DynamicObject) -> Option<ObjectId> {
 /// The version of an object, which grows with every write.
 fn version(object: &Value) -> Option<u64> {
     object["metadata"]["resourceVersion"].as_str()?.parse().ok()
-}
-
-fn node_address(node: &Node) -> Option<String> {
-    let status = node.status.as_ref()?;
-    let ready = status.conditions.iter().flatten();
-    if !ready.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    {
-        return None;
-    }
-    let of_type = |kind: &str| {
-        let mut addresses = status.addresses.iter().flatten();
-        addresses.find(|address| address.type_ == kind).map(|address| address.address.clone())
-    };
-    of_type("ExternalIP").or_else(|| of_type("InternalIP"))
 }
