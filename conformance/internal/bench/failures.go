@@ -190,22 +190,37 @@ func (r *run) restartController(ctx context.Context) error {
 
 // killLeader ends the pod that holds the lease, without notice.
 func (r *run) killLeader(ctx context.Context) error {
-	leases, err := r.client.CoordinationV1().Leases(system).List(ctx, metav1.ListOptions{})
+	var name string
+	// After a restart the lease may be nobody's for a moment.
+	err := until(ctx, "a leader", func() (err error) {
+		name, err = r.leader(ctx)
+		return err
+	})
 	if err != nil {
 		return err
+	}
+	return r.killPod(ctx, system, name, controller)
+}
+
+// leader is the pod of the controller that holds the lease and is not about to end.
+func (r *run) leader(ctx context.Context) (string, error) {
+	leases, err := r.client.CoordinationV1().Leases(system).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", err
 	}
 	pods, err := r.client.CoreV1().Pods(system).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, lease := range leases.Items {
 		for _, pod := range pods.Items {
-			if holder := lease.Spec.HolderIdentity; holder != nil && strings.HasPrefix(*holder, pod.Name+"_") {
-				return r.killPod(ctx, system, pod.Name, controller)
+			holder := lease.Spec.HolderIdentity
+			if holder != nil && strings.HasPrefix(*holder, pod.Name+"_") && pod.DeletionTimestamp == nil {
+				return pod.Name, nil
 			}
 		}
 	}
-	return fmt.Errorf("no pod of %s holds a lease", system)
+	return "", fmt.Errorf("no pod of %s holds a lease", system)
 }
 
 // replaceReplica starts a second replica, and ends the first as soon as it is ready.
